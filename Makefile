@@ -1,0 +1,147 @@
+# The lab's interface. Every step below is a task of hermake (tasks/*.toml),
+# and every target here is a call of it: Make keeps the order and the jobs.
+#
+# Works with GNU Make 3.81 (macOS) to 4.4.
+
+# built-in rules are looked up for every file, and none of them is used here
+MAKEFLAGS += -rR --no-print-directory
+.SUFFIXES:
+
+# two things at a time unless told otherwise: images and programs are
+# independent of each other for most of the first minutes
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j2
+endif
+
+.DEFAULT_GOAL := help
+
+# `make LAB=name`: another lab beside this one
+LAB ?= lab
+export LAB
+# where scripts/host-packages finds or puts programs that a shell may not
+export PATH := $(PATH):$(HOME)/.cargo/bin:/opt/homebrew/opt/rustup/bin:/usr/local/opt/rustup/bin:/usr/sbin:/sbin
+STATE   := build/labs/$(LAB)
+BIN     := build/bin
+HERMAKE := $(BIN)/hermake
+lab     := $(BIN)/lab
+
+# goals that need the tasks' rules, and so the host's probe
+TASK_GOALS := up reprovision server
+ifneq ($(filter $(TASK_GOALS),$(MAKECMDGOALS)),)
+include $(STATE)/tasks.mk
+endif
+
+# --- what a user types ------------------------------------------------------
+
+.PHONY: help
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make up              bring the lab up: host packages, images, server, targets
+.PHONY: up
+up: $(filter machine-%,$(HERMAKE_TASKS))
+	@$(lab) up-summary --lab $(LAB)
+
+.PHONY: server
+server: push
+
+## make down            stop the VMs; the next `make up` goes on from their disks
+.PHONY: down
+down:
+	@if [ -x $(lab) ]; then $(lab) down --lab $(LAB); elif [ -d $(STATE)/vm ]; then \
+	echo "$(STATE) is there and $(lab) is not: make up builds it"; exit 1; fi
+
+## make clean           stop the VMs and delete all that this lab made
+.PHONY: clean
+clean:
+	@if [ -x $(lab) ]; then $(lab) clean --lab $(LAB); elif [ -d $(STATE)/vm ]; then \
+	echo "$(STATE) is there and $(lab) is not: make up builds it"; exit 1; fi
+
+## make status          where every machine stands (JSON=1: as JSON)
+.PHONY: status
+status: $(lab)
+	@$(lab) status --lab $(LAB) $(if $(JSON),--json)
+
+## make logs [T=task]   what tasks printed
+.PHONY: logs
+logs: $(HERMAKE)
+	@$(HERMAKE) log $(if $(T),--task $(T))
+
+## make why T=task      why a task ran, or why it would run now
+.PHONY: why
+why: $(HERMAKE) build/host.toml
+	@$(HERMAKE) why $(or $(T),$(error say which task: make why T=server-image))
+
+## make ssh VM=target1 [CMD='uname -m']
+.PHONY: ssh
+ssh: $(lab)
+	@$(lab) ssh --lab $(LAB) $(or $(VM),$(error say which machine: make ssh VM=server)) $(if $(CMD),-- '$(subst ','\'',$(value CMD))')
+
+## make console VM=target1 [RO=1]    serial console; Ctrl-] leaves it
+.PHONY: console
+console: $(lab)
+	@$(lab) console --lab $(LAB) $(if $(RO),--ro) $(or $(VM),$(error say which machine: make console VM=target1))
+
+## make reprovision VM=target1       install a target anew
+.PHONY: reprovision
+reprovision: push
+	@$(lab) reprovision --lab $(LAB) $(or $(VM),$(error say which machine: make reprovision VM=target1))
+
+## make configure       probe the host anew, into build/host.toml
+.PHONY: configure
+configure: $(lab)
+	@$(lab) configure --out build/host.toml
+
+## make check           the quick loop: format, lints, library tests
+.PHONY: check
+check: build/host-packages
+	@if cargo fmt --version >/dev/null 2>&1; then set -x; cargo fmt --all --check; \
+	else echo "no cargo fmt here: format is not checked"; fi
+	@if cargo clippy --version >/dev/null 2>&1; then set -x; cargo clippy --quiet --workspace --all-targets --locked -- -D warnings; \
+	else echo "no cargo clippy here: lints are not checked"; fi
+	cargo test --quiet --locked
+
+## make test            every test but the end-to-end lab
+.PHONY: test
+test: check
+
+## make test-e2e        the lab end to end with real VMs (some steps still fail)
+.PHONY: test-e2e
+test-e2e: $(HERMAKE)
+	cargo test --quiet --locked -p e2e --test lab
+
+## make bench [B=large] what hermake costs, beside ninja and make
+.PHONY: bench
+bench: $(HERMAKE)
+	HERMAKE=$(abspath $(HERMAKE)) cargo run --quiet --release --locked -p hermake --example bench -- $(B)
+
+# --- what that stands on ----------------------------------------------------
+
+# Host packages; the script looks for them, so once per version of it is enough.
+build/host-packages: scripts/host-packages
+	@mkdir -p $(@D)
+	@scripts/host-packages
+	@touch $@
+
+SOURCES := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name Cargo.toml -o -name '*.sh' -o -name '*.tera')
+
+# One cargo call makes all three programs; cargo itself knows what to build.
+$(BIN)/.built: $(SOURCES) | build/host-packages
+	@echo "building hermake and lab"
+	@cargo build --quiet --release --locked -p hermake -p lab -p images
+	@mkdir -p $(BIN)
+	@for program in hermake lab lab-image; do \
+		cmp -s target/release/$$program $(BIN)/$$program || { \
+			cp target/release/$$program $(BIN)/.$$program.$$$$ && mv $(BIN)/.$$program.$$$$ $(BIN)/$$program; } || exit 1; \
+	done
+	@touch $@
+$(HERMAKE) $(lab): $(BIN)/.built ;
+
+build/host.toml: lab.toml | $(BIN)/.built
+	@$(lab) configure --out $@
+	@touch $@
+
+$(STATE)/tasks.mk: hermake.toml lab.toml build/host.toml $(wildcard tasks/*.toml) $(BIN)/.built
+	@$(lab) config check --in lab.toml
+	@$(HERMAKE) mk --out $@
+	@touch $@

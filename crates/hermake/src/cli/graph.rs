@@ -1,0 +1,135 @@
+//! `hermake graph`.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::args::{Form, Graph as Args};
+use super::status::line;
+use crate::engine::Engine;
+
+pub(super) fn graph(args: &Args) -> Result<u8> {
+    let engine = super::reader()?;
+    let wanted = if args.tasks.is_empty() {
+        let needed: HashSet<usize> = engine
+            .graph
+            .tasks
+            .iter()
+            .flat_map(|t| t.needs.iter().chain(&t.after))
+            .copied()
+            .collect();
+        (0..engine.graph.tasks.len())
+            .filter(|i| !needed.contains(i))
+            .collect()
+    } else {
+        super::find(&engine, &args.tasks)?
+    };
+    let order = engine.closure(&wanted);
+    let text = match args.form {
+        Form::Tree => tree(&engine, &wanted),
+        Form::Dot => dot(&engine, &order),
+        Form::Mermaid => mermaid(&engine, &order),
+        Form::Json => json_form(&engine, &order)?,
+    };
+    super::print(&text)?;
+    Ok(0)
+}
+
+fn tree(engine: &Engine, wanted: &[usize]) -> String {
+    let mut seen = HashMap::new();
+    let mut shown = HashSet::new();
+    let mut text = String::new();
+    // an explicit stack: a chain of tasks may be long
+    let mut stack: Vec<(usize, usize)> = wanted.iter().rev().map(|i| (*i, 0)).collect();
+    while let Some((index, depth)) = stack.pop() {
+        let line = line(engine, index, &mut seen);
+        let again = !shown.insert(index) && !engine.task(index).needs.is_empty();
+        let detail = if line.detail.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", line.detail)
+        };
+        let more = if again { " (needs as above)" } else { "" };
+        let _ = writeln!(
+            text,
+            "{}{} [{}{detail}]{more}",
+            "  ".repeat(depth),
+            line.task,
+            line.state.mark()
+        );
+        if !again {
+            stack.extend(
+                engine
+                    .task(index)
+                    .needs
+                    .iter()
+                    .rev()
+                    .map(|n| (*n, depth + 1)),
+            );
+        }
+    }
+    text
+}
+
+fn dot(engine: &Engine, order: &[usize]) -> String {
+    let mut text = String::from("digraph tasks {\n  rankdir=LR;\n  node [shape=box];\n");
+    for index in order {
+        let task = engine.task(*index);
+        let _ = writeln!(text, "  \"{}\";", task.name);
+        for need in &task.needs {
+            let _ = writeln!(
+                text,
+                "  \"{}\" -> \"{}\";",
+                engine.task(*need).name,
+                task.name
+            );
+        }
+        for after in &task.after {
+            let _ = writeln!(
+                text,
+                "  \"{}\" -> \"{}\" [style=dashed];",
+                engine.task(*after).name,
+                task.name
+            );
+        }
+    }
+    text + "}\n"
+}
+
+fn mermaid(engine: &Engine, order: &[usize]) -> String {
+    let mut text = String::from("graph LR\n");
+    for index in order {
+        let task = engine.task(*index);
+        let _ = writeln!(text, "  t{index}[\"{}\"]", task.name);
+        for need in &task.needs {
+            let _ = writeln!(text, "  t{need} --> t{index}");
+        }
+        for after in &task.after {
+            let _ = writeln!(text, "  t{after} -.-> t{index}");
+        }
+    }
+    text
+}
+
+fn json_form(engine: &Engine, order: &[usize]) -> Result<String> {
+    let mut seen = HashMap::new();
+    let names = |list: &[usize]| {
+        list.iter()
+            .map(|i| engine.task(*i).name.clone())
+            .collect::<Vec<_>>()
+    };
+    let tasks: Vec<_> = order
+        .iter()
+        .map(|index| {
+            let task = engine.task(*index);
+            let line = line(engine, *index, &mut seen);
+            json!({
+                "task": task.name, "kind": task.kind.name(), "needs": names(&task.needs),
+                "after": names(&task.after), "outputs": line.outputs, "state": line.state, "detail": line.detail,
+            })
+        })
+        .collect();
+    Ok(serde_json::to_string_pretty(&tasks).context("encoding the graph")? + "\n")
+}

@@ -1,0 +1,104 @@
+//! `hermake status`.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::args::Status as Args;
+use crate::engine::Engine;
+
+/// A task's state in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum State {
+    Fresh,
+    Stale,
+    Waits,
+    Error,
+}
+
+impl State {
+    pub(super) fn mark(self) -> &'static str {
+        match self {
+            Self::Fresh => "ok",
+            Self::Stale => "stale",
+            Self::Waits => "waits",
+            Self::Error => "error",
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Line {
+    pub(super) task: String,
+    pub(super) kind: &'static str,
+    pub(super) state: State,
+    pub(super) detail: String,
+    pub(super) doc: String,
+    pub(super) outputs: Vec<String>,
+}
+
+/// The state of a task, given those of others that were asked for before.
+pub(super) fn line(engine: &Engine, index: usize, seen: &mut HashMap<usize, bool>) -> Line {
+    let task = engine.task(index);
+    let waits = task
+        .needs
+        .iter()
+        .chain(&task.feeds)
+        .find(|n| !matches!(engine.fresh(**n, seen), Ok(true)));
+    let (state, detail) = match waits {
+        Some(need) => (State::Waits, format!("for {}", engine.task(*need).name)),
+        None => match engine.stale(task) {
+            Ok(None) => (State::Fresh, String::new()),
+            Ok(Some(why)) => (State::Stale, why.line()),
+            Err(e) => (State::Error, format!("{e:#}")),
+        },
+    };
+    Line {
+        task: task.name.clone(),
+        kind: task.kind.name(),
+        state,
+        detail,
+        doc: task.doc.clone(),
+        outputs: task.outputs.iter().map(|o| o.path.clone()).collect(),
+    }
+}
+
+pub(super) fn status(args: &Args) -> Result<u8> {
+    let engine = super::reader()?;
+    let wanted = if args.tasks.is_empty() {
+        (0..engine.graph.tasks.len()).collect()
+    } else {
+        super::find(&engine, &args.tasks)?
+    };
+    let mut seen = HashMap::new();
+    let lines: Vec<_> = wanted
+        .iter()
+        .map(|i| line(&engine, *i, &mut seen))
+        .collect();
+    if args.json {
+        let text = serde_json::to_string_pretty(&lines).context("encoding the status")?;
+        super::print(&(text + "\n"))?;
+        return Ok(0);
+    }
+    let width = lines.iter().map(|l| l.task.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for line in lines {
+        let detail = if line.detail.is_empty() {
+            line.doc
+        } else {
+            line.detail
+        };
+        let row = format!(
+            "{:width$}  {:5}  {:7}  {detail}",
+            line.task,
+            line.state.mark(),
+            line.kind
+        );
+        let _ = writeln!(text, "{}", row.trim_end());
+    }
+    super::print(&text)?;
+    Ok(0)
+}

@@ -1,0 +1,127 @@
+//! Errors in files that people write: file, line, column, the line itself and what to do.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+/// A file's text, to show parts of.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// As the user knows it: relative to the project's root.
+    pub name: String,
+    /// Its whole text.
+    pub text: String,
+}
+
+/// What is wrong at a place in a file.
+#[derive(Debug)]
+pub struct Located {
+    file: String,
+    line: usize,
+    column: usize,
+    shown: String,
+    message: String,
+    help: Option<String>,
+}
+
+impl std::error::Error for Located {}
+
+impl fmt::Display for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.message)?;
+        let number = self.line.to_string();
+        let pad = " ".repeat(number.len());
+        writeln!(f, "{pad}--> {}:{}:{}", self.file, self.line, self.column)?;
+        writeln!(f, "{pad} |")?;
+        writeln!(f, "{number} | {}", self.shown)?;
+        write!(f, "{pad} | {}^", " ".repeat(self.column - 1))?;
+        if let Some(help) = &self.help {
+            write!(f, "\n{pad} = help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Source {
+    /// Reads the file at `root`/`name`.
+    pub fn read(root: &Path, name: &str) -> anyhow::Result<Self> {
+        use anyhow::Context as _;
+        let text =
+            std::fs::read_to_string(root.join(name)).with_context(|| format!("reading {name}"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            text,
+        })
+    }
+
+    /// An error at byte `span` of this file.
+    pub fn error(&self, span: &Range<usize>, message: impl Into<String>) -> Located {
+        let at = span.start.min(self.text.len());
+        let before = self.text.get(..at).unwrap_or("");
+        let start = before.rfind('\n').map_or(0, |i| i + 1);
+        let shown = self
+            .text
+            .get(start..)
+            .unwrap_or("")
+            .lines()
+            .next()
+            .unwrap_or("");
+        Located {
+            file: self.name.clone(),
+            line: before.matches('\n').count() + 1,
+            column: before.get(start..).unwrap_or("").chars().count() + 1,
+            shown: shown.to_owned(),
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    /// The line (from 1) of byte `at`.
+    pub fn line(&self, at: usize) -> usize {
+        self.text.get(..at).unwrap_or("").matches('\n').count() + 1
+    }
+
+    /// Parses the whole file; unknown keys come with the nearest known one.
+    pub fn parse<T: serde::de::DeserializeOwned>(&self) -> anyhow::Result<T> {
+        toml::from_str(&self.text).map_err(|e| {
+            let message = e.message().to_owned();
+            let span = e.span().unwrap_or(0..0);
+            let mut error = self.error(&span, message.clone());
+            if message.starts_with("unknown ") {
+                let mut names = message.split('`').skip(1).step_by(2);
+                let wrong = names.next().unwrap_or("").to_owned();
+                if let Some(near) = nearest(&wrong, names) {
+                    error = error.help(format!("did you mean `{near}`?"));
+                }
+            }
+            error.into()
+        })
+    }
+}
+
+impl Located {
+    /// With a hint.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// With "did you mean" if one of `names` is near `wrong`.
+    #[must_use]
+    pub fn suggest<'a>(self, wrong: &str, names: impl Iterator<Item = &'a str>) -> Self {
+        match nearest(wrong, names) {
+            Some(near) => self.help(format!("did you mean `{near}`?")),
+            None => self,
+        }
+    }
+}
+
+/// The name most like `wrong`, if any is alike.
+pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .map(|name| (strsim::jaro_winkler(wrong, name), name))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}

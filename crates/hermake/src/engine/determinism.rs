@@ -1,0 +1,129 @@
+//! Does a task make the same of the same? It runs twice, in different folders and at different times.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::Engine;
+use super::why::Why;
+use crate::config::{Kind, Task};
+use crate::fs::tree::{Entry, Node, Stamped};
+use crate::runlog::Ending;
+
+/// So long apart are the two runs: times in whole seconds differ.
+const APART: Duration = Duration::from_millis(1100);
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Both runs made the same.
+    Same,
+    /// The first difference.
+    Differs(String),
+    /// It can't be checked, for this reason.
+    Not(String),
+}
+
+impl Engine {
+    /// Runs the task twice; its outputs in the checkout stay as they are. What it needs is up to date.
+    pub fn check(&self, task: &Task) -> Result<Verdict> {
+        let argv = match &task.kind {
+            _ if task.impure.is_some() => {
+                return Ok(Verdict::Not(format!(
+                    "impure: {}",
+                    task.impure.as_deref().unwrap_or_default()
+                )));
+            }
+            Kind::Run { argv } => argv,
+            Kind::Service(_) => return Ok(Verdict::Not("a service keeps running".into())),
+            Kind::Fetch { .. } => return Ok(Verdict::Not("its digest is given".into())),
+            Kind::Render { .. } => {
+                return Ok(Verdict::Not("templates know neither time nor place".into()));
+            }
+        };
+        let plan = self.plan(task)?;
+        let mut stages = Vec::new();
+        for round in 0..2 {
+            if round > 0 {
+                std::thread::sleep(APART);
+            }
+            let mut log = self.run().task(task, &Why::Forced, argv);
+            let stage = self.run_in_stage(task, argv, &plan, &mut log)?;
+            self.run().end(&mut log, Ending::Ok, "");
+            stages.push(stage);
+        }
+        for output in &task.outputs {
+            let paths: Vec<_> = stages.iter().map(|s| s.root().join(&output.path)).collect();
+            let (one, two) = (self.scan(&paths[0], true)?, self.scan(&paths[1], true)?);
+            if let Some(what) = difference(&output.path, (&paths[0], &one), (&paths[1], &two))? {
+                return Ok(Verdict::Differs(what));
+            }
+        }
+        Ok(Verdict::Same)
+    }
+}
+
+type Side<'a> = (&'a Path, &'a [Stamped]);
+
+fn difference(name: &str, one: Side<'_>, two: Side<'_>) -> Result<Option<String>> {
+    let shown = |e: &Entry| {
+        if e.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{name}/{}", e.path)
+        }
+    };
+    for (a, b) in one.1.iter().zip(two.1) {
+        let (a, b) = (&a.entry, &b.entry);
+        if a == b {
+            continue;
+        }
+        if a.path != b.path {
+            return Ok(Some(format!("{} is there, or {}", shown(a), shown(b))));
+        }
+        return Ok(Some(match (&a.node, &b.node) {
+            (Node::File(x), Node::File(y)) if x != y => {
+                let at = |root: &Path| {
+                    if a.path.is_empty() {
+                        root.to_path_buf()
+                    } else {
+                        root.join(a.path.as_path())
+                    }
+                };
+                format!("{} {}", shown(a), first_byte(&at(one.0), &at(two.0))?)
+            }
+            (Node::Symlink(x), Node::Symlink(y)) => format!("{} leads to {x}, or to {y}", shown(a)),
+            (x, y) if x == y => format!("{} has mode {:o}, or {:o}", shown(a), a.mode, b.mode),
+            _ => format!("{} is of another kind", shown(a)),
+        }));
+    }
+    let extra = one.1.get(two.1.len()).or_else(|| two.1.get(one.1.len()));
+    Ok(extra.map(|s| format!("{} is there only once", shown(&s.entry))))
+}
+
+/// Where two files begin to differ, with the bytes around.
+fn first_byte(one: &Path, two: &Path) -> Result<String> {
+    let open = |path: &Path| -> Result<_> {
+        let file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(BufReader::new(file).bytes())
+    };
+    let (mut a, mut b) = (open(one)?, open(two)?);
+    let mut at = 0u64;
+    loop {
+        match (a.next().transpose()?, b.next().transpose()?) {
+            (x, y) if x != y => {
+                let byte = |b: Option<u8>| b.map_or("the end".to_owned(), |b| format!("{b:#04x}"));
+                return Ok(format!(
+                    "differs from byte {at} on: {}, or {}",
+                    byte(x),
+                    byte(y)
+                ));
+            }
+            (None, None) => return Ok("differs".to_owned()),
+            _ => at += 1,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Which line to add to a task that failed because it read what it did not declare.
+
+use super::Engine;
+use crate::config::Task;
+use crate::exec::sandbox::bwrap;
+use crate::runlog::TaskLog;
+
+impl Engine {
+    /// Words of the last lines that name files of the project that the task did not declare.
+    pub(super) fn undeclared_reads(&self, task: &Task, log: &TaskLog) -> Vec<String> {
+        let mut hints = Vec::new();
+        if task.in_place() {
+            return hints;
+        }
+        let own = self.root.display().to_string();
+        for line in log.tail() {
+            for word in line.split(|c: char| c.is_whitespace() || "'\"`:,;()[]<>‘’“”".contains(c))
+            {
+                // as the task sees the project, or as it is
+                let word = [bwrap::ROOT, &own]
+                    .iter()
+                    .find_map(|root| word.strip_prefix(*root)?.strip_prefix('/'))
+                    .unwrap_or(word);
+                let Ok(path) = crate::fs::relpath::normal(word) else {
+                    continue;
+                };
+                let declared = task.inputs.iter().any(|i| {
+                    *i == path
+                        || i.ends_with('/') && path.starts_with(i.as_str())
+                        || glob::Pattern::new(i).is_ok_and(|p| p.matches(&path))
+                });
+                let is_output = task
+                    .outputs
+                    .iter()
+                    .any(|o| o.path == path || path.starts_with(&format!("{}/", o.path)));
+                if declared || is_output || !self.root.join(&path).is_file() {
+                    continue;
+                }
+                let maker = self.graph.tasks.iter().find(|t| {
+                    t.outputs
+                        .iter()
+                        .any(|o| o.path == path || path.starts_with(&format!("{}/", o.path)))
+                });
+                if maker.is_some_and(|m| task.needs.iter().any(|n| self.task(*n).name == m.name)) {
+                    continue;
+                }
+                let hint = match maker {
+                    Some(maker) => format!(
+                        "{path} is made by `{}`, which this task does not declare: add needs = [\"{}\"] at {}",
+                        maker.name, maker.name, task.at
+                    ),
+                    None => format!(
+                        "{path} is there but not declared: add inputs = [\"{path}\"] at {}",
+                        task.at
+                    ),
+                };
+                if !hints.contains(&hint) {
+                    hints.push(hint);
+                }
+            }
+        }
+        hints.truncate(3);
+        hints
+    }
+}

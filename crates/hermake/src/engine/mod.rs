@@ -1,0 +1,176 @@
+//! Deciding what is out of date, and bringing it up to date.
+
+pub mod bring;
+pub mod determinism;
+pub mod fetch;
+pub mod hints;
+pub mod inplace;
+pub mod outputs;
+pub mod plan;
+pub mod quick;
+pub mod render;
+pub mod runner;
+pub mod service;
+pub mod staged;
+pub mod walk;
+pub mod why;
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use anyhow::Result;
+
+use crate::config::{Graph, Task};
+use crate::exec::sandbox::Sandbox;
+use crate::exec::tools::Finder;
+use crate::report::Say;
+use crate::runlog::Run;
+use crate::state::{StatCache, State};
+use crate::store::Store;
+
+/// What the user asked for.
+#[derive(Debug, Clone, Default)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one option of the command line"
+)]
+pub struct Options {
+    /// Run even if up to date.
+    pub force: bool,
+    /// Say what would run, and why; change nothing.
+    pub dry: bool,
+    /// Answer only by the exit status whether something would run.
+    pub question: bool,
+    /// Go on with what doesn't depend on a failed task.
+    pub keep_going: bool,
+    /// Tell of hits too, and show all output.
+    pub verbose: bool,
+    /// Tell of failures only.
+    pub silent: bool,
+    /// Tasks at a time.
+    pub jobs: Option<usize>,
+}
+
+/// What became of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing was to be done.
+    Fresh,
+    /// Its outputs were taken from the store.
+    Restored,
+    /// It ran.
+    Ran,
+    /// It would run.
+    Would,
+}
+
+/// A project, opened.
+#[derive(Debug)]
+pub struct Engine {
+    /// Its root.
+    pub root: PathBuf,
+    /// Its tasks.
+    pub graph: Graph,
+    /// Results kept for all checkouts.
+    pub store: Store,
+    /// What the user asked for.
+    pub options: Options,
+    /// Where people read.
+    pub say: Say,
+    state: Mutex<State>,
+    cache: OnceLock<StatCache>,
+    finder: Finder,
+    run: OnceLock<Arc<Run>>,
+    sandbox: OnceLock<Option<Box<dyn Sandbox>>>,
+    /// True if the working directory is the root: then paths need not be made absolute, and the kernel has
+    /// fewer names to look up for each `stat`.
+    here: bool,
+    /// Folders that were found to be inside of the project.
+    inside: Mutex<std::collections::HashSet<PathBuf>>,
+    boot: u64,
+}
+
+impl Engine {
+    /// Opens the project at `root`. `write` is false for questions: they leave no trace.
+    pub fn open(root: &Path, options: Options, say: Say, write: bool) -> Result<Self> {
+        let graph = Graph::open(root, write)?;
+        let store = Store::new(
+            graph
+                .settings
+                .cache_dir
+                .as_deref()
+                .map(|d| root.join(d))
+                .as_deref(),
+        )?;
+        let path = std::env::var_os("PATH");
+        Ok(Self {
+            state: Mutex::new(State::open(root)),
+            cache: OnceLock::new(),
+            finder: Finder::new(root, path.as_deref()),
+            run: OnceLock::new(),
+            sandbox: OnceLock::new(),
+            inside: Mutex::default(),
+            here: std::env::current_dir().is_ok_and(|dir| dir == root),
+            boot: crate::state::boot(),
+            root: root.to_path_buf(),
+            graph,
+            store,
+            options,
+            say,
+        })
+    }
+
+    /// This checkout's state.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Digests of files; read from the state when first needed.
+    pub fn cache(&self) -> &StatCache {
+        self.cache
+            .get_or_init(|| StatCache::new(&self.root, &self.state()))
+    }
+
+    /// `build/.hermake`.
+    pub fn folder(&self) -> PathBuf {
+        self.root.join("build/.hermake")
+    }
+
+    /// Where the project's `path` is.
+    fn at<'a>(&self, path: &'a Path) -> Cow<'a, Path> {
+        if self.here {
+            Cow::Borrowed(path)
+        } else {
+            Cow::Owned(self.root.join(path))
+        }
+    }
+
+    /// A name for something unfinished, on the checkout's file system.
+    pub fn tmp(&self) -> PathBuf {
+        self.folder().join("tmp").join(crate::fs::atomic::unique())
+    }
+
+    /// The run that this process belongs to; begun when the first task runs.
+    pub fn run(&self) -> &Arc<Run> {
+        self.run
+            .get_or_init(|| Arc::new(Run::begin(&self.folder(), self.graph.settings.runs)))
+    }
+
+    /// Keeps the store within its limits if it grew; a failure to do so is no failure of the run.
+    pub fn tidy(&self) {
+        let limits = &self.graph.settings;
+        if self.run.get().is_some()
+            && let Err(e) = self.store.gc_if_due(limits.store_size, limits.store_age)
+        {
+            self.say.note("store", &format!("{e:#}"));
+        }
+    }
+
+    /// The task at `index`.
+    pub fn task(&self, index: usize) -> &Task {
+        &self.graph.tasks[index]
+    }
+}

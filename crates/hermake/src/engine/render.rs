@@ -1,0 +1,112 @@
+//! Tera templates over declared values and files.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value};
+
+use super::Engine;
+use super::bring::Made;
+use super::why::Why;
+use crate::config::Task;
+use crate::config::params::from_toml;
+use crate::exec::stage::{Stage, Use};
+
+impl Engine {
+    pub(super) fn render(
+        &self,
+        task: &Task,
+        template: &str,
+        context: &[(String, String)],
+        why: &Why,
+    ) -> Result<Made> {
+        let mut log = self.run().task(task, why, &[format!("render {template}")]);
+        let stage = Stage::new(&self.folder(), Use::Outputs)?;
+        stage.room_for(&task.outputs)?;
+        let rendered = match self.rendered(task, template, context) {
+            Ok(text) => text,
+            Err(e) => return Err(self.failed(task, &mut log, &format!("{e:#}"), false)),
+        };
+        for output in &task.outputs {
+            let path = stage.root().join(&output.path);
+            fs::write(&path, &rendered).with_context(|| format!("writing {}", path.display()))?;
+        }
+        let outputs = self.take_outputs(task, &stage.root(), &mut log)?;
+        Ok(self.made(&mut log, outputs))
+    }
+
+    fn rendered(
+        &self,
+        task: &Task,
+        template: &str,
+        context: &[(String, String)],
+    ) -> Result<String> {
+        let mut values = Map::new();
+        for (dotted, json) in &task.params {
+            let value = serde_json::from_str(json).context("a parameter")?;
+            insert(&mut values, dotted, value);
+        }
+        for (name, path) in context {
+            values.insert(name.clone(), self.context_file(path)?);
+        }
+        let read = |path: &str| {
+            fs::read_to_string(self.root.join(path)).with_context(|| format!("reading {path}"))
+        };
+        let main = read(template)?;
+        let mut tera = tera::Tera::default();
+        tera.autoescape_on(Vec::<&str>::new());
+        // siblings that may be included: declared inputs, by their path and by their name
+        let dir = template.rsplit_once('/').map_or("", |d| d.0);
+        let mut templates = vec![(template.to_owned(), main)];
+        for input in task
+            .inputs
+            .iter()
+            .filter(|i| !i.ends_with('/') && !crate::fs::glob::is_pattern(i))
+        {
+            let text = read(input)?;
+            if let Some(name) = input.strip_prefix(dir).and_then(|n| n.strip_prefix('/')) {
+                templates.push((name.to_owned(), text.clone()));
+            }
+            templates.push((input.clone(), text));
+        }
+        tera.add_raw_templates(templates).map_err(|e| explain(&e))?;
+        let context = tera::Context::from_serialize(&Value::Object(values))
+            .context("the template's values")?;
+        tera.render(template, &context).map_err(|e| explain(&e))
+    }
+
+    fn context_file(&self, path: &str) -> Result<Value> {
+        let text =
+            fs::read_to_string(self.root.join(path)).with_context(|| format!("reading {path}"))?;
+        match path.rsplit_once('.').map(|p| p.1) {
+            Some("toml") => {
+                let table = toml::from_str(&text).with_context(|| format!("parsing {path}"))?;
+                Ok(from_toml(toml::Value::Table(table)))
+            }
+            Some("json") => serde_json::from_str(&text).with_context(|| format!("parsing {path}")),
+            _ => Ok(Value::String(text.trim().to_owned())),
+        }
+    }
+}
+
+fn insert(map: &mut Map<String, Value>, dotted: &str, value: Value) {
+    match dotted.split_once('.') {
+        None => {
+            map.insert(dotted.to_owned(), value);
+        }
+        Some((first, rest)) => {
+            let entry = map
+                .entry(first.to_owned())
+                .or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(inner) = entry {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// Tera names template, line and column itself.
+fn explain(error: &tera::Error) -> anyhow::Error {
+    let text = error.to_string();
+    anyhow::anyhow!("{}", text.strip_prefix("error: ").unwrap_or(&text))
+}

@@ -1,0 +1,246 @@
+//! Running a command for a task: its log, its failure, its outputs.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use super::Engine;
+use super::bring::Made;
+use crate::config::Task;
+use crate::exec::command::{self, End, Spec};
+use crate::exec::{sandbox, tools};
+use crate::fs::tree::Stamped;
+use crate::runlog::{Ending, TaskLog};
+
+/// A task that did not succeed. Its log says more.
+#[derive(Debug)]
+pub struct Failed {
+    /// What happened, for people, with the last lines.
+    pub message: String,
+    /// True if we were asked to stop.
+    pub interrupted: bool,
+}
+
+impl std::error::Error for Failed {}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Engine {
+    /// A folder with the task's tools.
+    pub(super) fn tool_folder(&self, task: &Task) -> Result<PathBuf> {
+        tools::folder(&self.folder(), &self.finder.all(&task.tools)?)
+    }
+
+    /// Runs `spec` and writes its log; an end other than good is an error.
+    pub(super) fn command(&self, task: &Task, spec: &Spec, log: &mut TaskLog) -> Result<()> {
+        let mut live = self.say.live(&task.name, task.progress);
+        let end = command::run(spec, &mut |stream, line| {
+            let text = String::from_utf8_lossy(line);
+            live.line(&text);
+            log.line(stream, &text);
+        });
+        live.finish();
+        let end = match end {
+            Ok(end) => match &spec.note {
+                Some(stage) => sandbox::init::explain(stage, end),
+                None => end,
+            },
+            Err(e) => {
+                let message = self
+                    .missing_tool(task, &spec.argv)
+                    .unwrap_or_else(|| format!("{e:#}"));
+                return Err(self.failed(task, log, &message, false));
+            }
+        };
+        let timeout = task.timeout.unwrap_or(0);
+        match end {
+            End::Code(0) => Ok(()),
+            End::Code(code) => Err(self.failed(task, log, &format!("exit status {code}"), false)),
+            End::Killed(signal) => {
+                Err(self.failed(task, log, &format!("ended by signal {signal}"), false))
+            }
+            End::TimedOut => {
+                Err(self.failed(task, log, &format!("not done after {timeout} s"), false))
+            }
+            End::Interrupted => Err(self.failed(task, log, "interrupted", true)),
+            End::LeftBehind(names) => {
+                let message =
+                    format!("it left running: {names}; what should keep running is a `service`");
+                Err(self.failed(task, log, &message, false))
+            }
+        }
+    }
+
+    fn missing_tool(&self, task: &Task, argv: &[OsString]) -> Option<String> {
+        let program = argv.first()?.to_str()?;
+        let listed = task
+            .tools
+            .iter()
+            .any(|t| t == program || tools::members(t).0.contains(&program));
+        (!program.contains('/') && !listed && self.finder.find(program).is_some()).then(|| {
+            format!(
+                "`{program}` is not among its tools: add tools = [\"{program}\"] at {}",
+                task.at
+            )
+        })
+    }
+
+    /// Ends the log with a failure and makes the error that shows its last lines.
+    pub(super) fn failed(
+        &self,
+        task: &Task,
+        log: &mut TaskLog,
+        what: &str,
+        interrupted: bool,
+    ) -> anyhow::Error {
+        log.note(what);
+        let ending = if interrupted {
+            Ending::Interrupted
+        } else {
+            Ending::Failed
+        };
+        let path = self.run().end(log, ending, what);
+        let mut message = format!("`{}` failed: {what}", task.name);
+        for line in log.tail() {
+            message.push_str("\n  | ");
+            message.push_str(&line);
+        }
+        for hint in self.undeclared_reads(task, log) {
+            message.push_str("\n  = ");
+            message.push_str(&hint);
+        }
+        if let Some(path) = path {
+            let shown = path
+                .strip_prefix(&self.root)
+                .unwrap_or(&path)
+                .display()
+                .to_string();
+            let _ = write!(
+                message,
+                "\n  all of it: hermake log --task {}   ({shown})",
+                task.name
+            );
+        }
+        Failed {
+            message,
+            interrupted,
+        }
+        .into()
+    }
+
+    /// `argv` with its program by its whole path, found in `folder` (or else, for tasks that run in the checkout,
+    /// along the user's PATH): `execvp` would look along our own.
+    pub(super) fn with_program(
+        &self,
+        task: &Task,
+        mut argv: Vec<OsString>,
+        folder: &Path,
+    ) -> Result<Vec<OsString>> {
+        let Some(name) = argv
+            .first()
+            .and_then(|a| a.to_str())
+            .filter(|n| !n.contains('/'))
+        else {
+            return Ok(argv);
+        };
+        let tool = folder.join(name);
+        let open = || self.finder.find(name).filter(|_| task.in_place());
+        let Some(program) = Some(tool).filter(|p| p.exists()).or_else(open) else {
+            let what = self.missing_tool(task, &argv).unwrap_or_else(|| {
+                format!(
+                    "there is no program `{name}`: add it to `tools` at {}",
+                    task.at
+                )
+            });
+            bail!(Failed {
+                message: format!("`{}` failed: {what}", task.name),
+                interrupted: false
+            });
+        };
+        argv[0] = program.into();
+        Ok(argv)
+    }
+
+    /// Variables that are the same for every task.
+    pub(super) fn fixed_environment() -> Vec<(OsString, OsString)> {
+        vec![
+            ("TZ".into(), "UTC".into()),
+            ("LC_ALL".into(), "C.UTF-8".into()),
+            // 1980: the earliest that zip can hold
+            ("SOURCE_DATE_EPOCH".into(), "315532800".into()),
+        ]
+    }
+
+    /// Ends the log of a success.
+    pub(super) fn made(&self, log: &mut TaskLog, outputs: Vec<Vec<Stamped>>) -> Made {
+        let took = log.took();
+        self.run().end(log, Ending::Ok, "");
+        self.say.done(log.name(), took);
+        Made {
+            outputs,
+            took,
+            log: log.kept(),
+        }
+    }
+
+    /// Keeps the outputs that lie below `staged`, and puts them where they belong.
+    pub(super) fn take_outputs(
+        &self,
+        task: &Task,
+        staged: &Path,
+        log: &mut TaskLog,
+    ) -> Result<Vec<Vec<Stamped>>> {
+        let mut scanned = Vec::new();
+        for output in &task.outputs {
+            let from = staged.join(&output.path);
+            let tree = match fs::symlink_metadata(&from) {
+                Ok(meta) if output.dir && !meta.is_dir() => {
+                    Err("is not a folder, but declared with a slash")
+                }
+                Ok(meta) if !output.dir && meta.is_dir() => {
+                    Err("is a folder: declare it with a trailing slash")
+                }
+                Ok(_) => Ok(self.scan(&from, true)?),
+                Err(_) => Err("was not written"),
+            };
+            let tree = match tree {
+                Ok(tree) if output.dir && tree.len() == 1 => Err("was left empty"),
+                other => other,
+            };
+            match tree {
+                Ok(mut tree) => {
+                    if task.link {
+                        for stamped in &mut tree {
+                            stamped.entry.mode &= !0o222;
+                        }
+                    }
+                    scanned.push(tree);
+                }
+                Err(what) => {
+                    let message = format!("its output `{}` {what}", output.path);
+                    return Err(self.failed(task, log, &message, false));
+                }
+            }
+        }
+        let mut placed = Vec::new();
+        for (output, tree) in task.outputs.iter().zip(scanned) {
+            let from = staged.join(&output.path);
+            let to = self.root.join(&output.path);
+            let entries: Vec<_> = tree.into_iter().map(|s| s.entry).collect();
+            if task.store {
+                self.store.keep_tree(&from, &entries, task.link)?;
+            }
+            self.inside(&to)?;
+            crate::store::place::swap(&from, &to)?;
+            placed.push(self.stamp(&to, &entries, task.link)?);
+        }
+        Ok(placed)
+    }
+}

@@ -1,0 +1,109 @@
+//! Things that keep running: started when their key changed or they don't run.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::bring::entries;
+use super::plan::named;
+use super::why::Why;
+use super::{Engine, Outcome};
+use crate::config::Task;
+use crate::config::task::Service;
+use crate::exec::command::{self, End, Spec};
+use crate::runlog::{Ending, TaskLog};
+
+/// A status command that takes longer counts as "not running".
+const STATUS_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Engine {
+    fn service_spec(&self, task: &Task, argv: &[String]) -> Result<Spec> {
+        let mut env = self.open_environment(task)?;
+        env.extend(
+            task.env
+                .iter()
+                .map(|(k, v)| (k.into(), named(task, v).into())),
+        );
+        let words = argv.iter().map(|a| named(task, a).into()).collect();
+        Ok(Spec {
+            argv: self.with_program(task, words, &self.tool_folder(task)?)?,
+            cwd: self.root.clone(),
+            env,
+            timeout: task.timeout.map(Duration::from_secs),
+            mark: None,
+            daemons: true,
+            note: None,
+        })
+    }
+
+    /// Asks the service's own `status`.
+    pub fn running(&self, task: &Task, service: &Service) -> Result<bool> {
+        let mut spec = self.service_spec(task, &service.status)?;
+        spec.timeout = Some(STATUS_TIMEOUT);
+        Ok(command::run(&spec, &mut |_, _| ())? == End::Code(0))
+    }
+
+    pub(super) fn bring_service(&self, task: &Task, service: &Service) -> Result<Outcome> {
+        let prev = self.state().task(&task.id);
+        let plan = self.plan(task)?;
+        let running = self.running(task, service)?;
+        let mut why = Why::NotRunning;
+        if self.options.force {
+            why = Why::Forced;
+        } else if let Some(prev) = &prev {
+            if prev.key != plan.key {
+                why = Why::of(&plan.manifest, Some(&prev.manifest));
+            } else if running {
+                match self.compare(task, &entries(&prev.outputs), true) {
+                    Ok(outputs) => {
+                        let stale = !self.quick_self(task, prev) || plan.needs != prev.needs;
+                        if stale {
+                            let mut renewed = self.state_of(task, plan, outputs);
+                            renewed.run.clone_from(&prev.run);
+                            self.state().record(&renewed)?;
+                        }
+                        self.say.fresh(&task.name);
+                        return Ok(Outcome::Fresh);
+                    }
+                    Err(difference) => why = difference.into(),
+                }
+            }
+        } else if running {
+            why = Why::NoRecord;
+        }
+        self.say.miss(&task.name, &why.line());
+        let mut log = self.run().task(task, &why, &service.start);
+        // not before it is up is anything known of it: a kill in between makes the next call start again
+        self.state().forget(&task.id)?;
+        // What runs without a record is what an interrupted call started: `start` goes on from it.
+        if running && !matches!(why, Why::NoRecord) {
+            self.step(task, "stop", &service.stop, &mut log)?;
+        }
+        self.step(task, "start", &service.start, &mut log)?;
+        if let Some(ready) = &service.ready {
+            self.step(task, "ready", ready, &mut log)?;
+        }
+        let outputs = self.own_outputs(task, &mut log)?;
+        let made = self.made(&mut log, outputs);
+        let mut state = self.state_of(task, plan, made.outputs);
+        state.run = Some(self.run().id().to_owned());
+        self.state().record(&state)?;
+        Ok(Outcome::Ran)
+    }
+
+    fn step(&self, task: &Task, what: &str, argv: &[String], log: &mut TaskLog) -> Result<()> {
+        log.note(what);
+        self.command(task, &self.service_spec(task, argv)?, log)
+    }
+
+    /// Stops the service if it runs; true if it did.
+    pub fn stop(&self, task: &Task, service: &Service) -> Result<bool> {
+        if !self.running(task, service)? {
+            return Ok(false);
+        }
+        let mut log = self.run().task(task, &Why::Forced, &service.stop);
+        self.step(task, "stop", &service.stop, &mut log)?;
+        self.run().end(&mut log, Ending::Ok, "");
+        Ok(true)
+    }
+}

@@ -1,0 +1,162 @@
+//! Pure tasks: in a stage of their own, in a sandbox where there is one.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Engine;
+use super::bring::Made;
+use super::plan::{Plan, named};
+use super::why::Why;
+use crate::config::Task;
+use crate::exec::command::Spec;
+use crate::exec::sandbox::{self, Cell, Sandbox, Wrapped};
+use crate::exec::stage::{Stage, Use};
+use crate::exec::tools;
+use crate::fs::RelPath;
+use crate::runlog::TaskLog;
+
+/// `sandbox = "none"` of the project file, as kept in the graph.
+const NONE: u8 = 2;
+
+impl Engine {
+    /// The sandbox of this machine; without one, that is said once per checkout.
+    fn sandbox(&self) -> Option<&dyn Sandbox> {
+        let found = self.sandbox.get_or_init(|| {
+            if self.graph.settings.sandbox != 0 {
+                return None;
+            }
+            match sandbox::find(&self.folder(), self.boot) {
+                Ok(found) => Some(found),
+                Err(why) => {
+                    let told = self.folder().join("told-no-sandbox");
+                    if std::fs::read_to_string(&told).ok().as_ref() != Some(&why) {
+                        let text =
+                            format!("{why}; tasks see staged inputs and a clean environment");
+                        self.say.note("no sandbox", &text);
+                        // told again next time, if it can't be noted
+                        let _ = crate::fs::atomic::write(&told, why.as_bytes());
+                    }
+                    None
+                }
+            }
+        });
+        found.as_deref()
+    }
+
+    /// Runs `argv` with nothing but its declared inputs around it.
+    pub(super) fn run_pure(
+        &self,
+        task: &Task,
+        argv: &[String],
+        plan: &Plan,
+        why: &Why,
+    ) -> Result<Made> {
+        if self.graph.settings.sandbox == NONE {
+            return self.run_in_place(task, argv, why);
+        }
+        let mut log = self.run().task(task, why, argv);
+        let stage = self.run_in_stage(task, argv, plan, &mut log)?;
+        let outputs = self.take_outputs(task, &stage.root(), &mut log)?;
+        Ok(self.made(&mut log, outputs))
+    }
+
+    /// Runs `argv` in a stage of its own, and leaves its outputs there.
+    pub(super) fn run_in_stage(
+        &self,
+        task: &Task,
+        argv: &[String],
+        plan: &Plan,
+        log: &mut TaskLog,
+    ) -> Result<Stage> {
+        let sandbox = self.sandbox();
+        let how = if sandbox.is_some() {
+            Use::Mounted
+        } else {
+            Use::Linked
+        };
+        let mut stage = Stage::new(&self.folder(), how)?;
+        for (path, ..) in &plan.manifest.inputs {
+            stage.input(&self.root, path, true)?;
+        }
+        for need in &task.needs {
+            for output in &self.task(*need).outputs {
+                stage.input(&self.root, &RelPath::new(&output.path), false)?;
+            }
+        }
+        stage.room_for(&task.outputs)?;
+        let spec = self.pure_spec(task, argv, &stage, sandbox)?;
+        self.command(task, &spec, log)?;
+        if let Some(path) = stage.undeclared(&task.outputs)?.first() {
+            let message = format!(
+                "it wrote `{path}`, which is not declared: add it to `outputs` at {}",
+                task.at
+            );
+            return Err(self.failed(task, log, &message, false));
+        }
+        Ok(stage)
+    }
+
+    fn pure_spec(
+        &self,
+        task: &Task,
+        argv: &[String],
+        stage: &Stage,
+        sandbox: Option<&dyn Sandbox>,
+    ) -> Result<Spec> {
+        let programs = self.finder.all(&task.tools)?;
+        let argv: Vec<OsString> = argv.iter().map(|a| named(task, a).into()).collect();
+        let argv = self.with_program(task, argv, &tools::folder(&self.folder(), &programs)?)?;
+        let cell = Cell {
+            stage: &stage.dir,
+            programs: &programs,
+            large: &stage.large,
+            network: task.network,
+        };
+        let wrapped = match sandbox {
+            // inside, the program is found along the task's PATH
+            Some(sandbox) => {
+                let name = |p: &OsString| std::path::Path::new(p).file_name().map(OsString::from);
+                let mut inner = argv.clone();
+                let on_path = programs
+                    .iter()
+                    .any(|(n, _)| name(&argv[0]).is_some_and(|f| f == n.as_str()));
+                if on_path && let Some(file) = name(&argv[0]) {
+                    inner[0] = file;
+                }
+                sandbox.wrap(&inner, &cell)?
+            }
+            None => Wrapped {
+                argv,
+                cwd: stage.root(),
+                env: vec![
+                    (
+                        "PATH".into(),
+                        tools::folder(&self.folder(), &programs)?.into(),
+                    ),
+                    ("HOME".into(), stage.dir.join("home").into()),
+                    ("TMPDIR".into(), stage.dir.join("tmp").into()),
+                ],
+            },
+        };
+        let mut env = wrapped.env;
+        env.extend(Self::fixed_environment());
+        env.extend(
+            task.env
+                .iter()
+                .map(|(k, v)| (k.into(), named(task, v).into())),
+        );
+        Ok(Spec {
+            argv: wrapped.argv,
+            cwd: wrapped.cwd,
+            env,
+            timeout: task.timeout.map(Duration::from_secs),
+            mark: sandbox
+                .is_none()
+                .then(|| stage.dir.join("tmp").display().to_string()),
+            daemons: false,
+            note: sandbox.is_some().then(|| stage.dir.clone()),
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! Linux: namespaces of its own for each task, through bubblewrap.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::{Cell, Sandbox, Wrapped};
+use crate::exec::tools;
+
+/// What the task sees as the project's root: the same everywhere, so that paths don't leak into results.
+pub const ROOT: &str = "/build";
+const HOME: &str = "/home/task";
+const OWN: &str = "/.hermake";
+
+/// Read-only parts of the system; links are kept as links.
+const SYSTEM: &[&str] = &[
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
+];
+/// Files of /etc that programs can't do without.
+const ETC: &[&str] = &[
+    "alternatives",
+    "ld.so.cache",
+    "passwd",
+    "group",
+    "nsswitch.conf",
+];
+/// And those that the network needs.
+const ETC_NETWORK: &[&str] = &["resolv.conf", "hosts", "ssl", "ca-certificates", "pki"];
+
+/// Calls `bwrap`.
+#[derive(Debug)]
+pub struct Bwrap {
+    /// Where it is.
+    pub program: PathBuf,
+    /// `build/.hermake`.
+    pub hermake: PathBuf,
+}
+
+/// Where bubblewrap is.
+pub fn find() -> Option<PathBuf> {
+    ["/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap"]
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|p| p.exists())
+}
+
+/// Tries to make a sandbox; says why it can't be.
+pub fn probe(program: &Path) -> Result<(), String> {
+    let mut args = base(false);
+    args.extend(["/usr/bin/true".into()]);
+    let output = Command::new(program)
+        .args(args)
+        .env_clear()
+        .output()
+        .map_err(|e| e.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(text
+        .lines()
+        .next()
+        .unwrap_or("it fails without a word")
+        .to_owned())
+}
+
+fn base(network: bool) -> Vec<OsString> {
+    let mut args: Vec<OsString> = [
+        "--unshare-all",
+        "--die-with-parent",
+        "--hostname",
+        "hermake",
+    ]
+    .map(OsString::from)
+    .to_vec();
+    if network {
+        args.push("--share-net".into());
+    }
+    for dir in SYSTEM {
+        match fs::read_link(dir) {
+            Ok(target) => args.extend(["--symlink".into(), target.into(), (*dir).into()]),
+            Err(_) if Path::new(dir).is_dir() => {
+                args.extend(["--ro-bind".into(), (*dir).into(), (*dir).into()]);
+            }
+            Err(_) => {}
+        }
+    }
+    let etc = ETC.iter().chain(if network { ETC_NETWORK } else { &[] });
+    for name in etc {
+        let path = format!("/etc/{name}");
+        if Path::new(&path).exists() {
+            args.extend(["--ro-bind".into(), path.clone().into(), path.into()]);
+        }
+    }
+    args.extend(["--proc", "/proc", "--dev", "/dev"].map(OsString::from));
+    args
+}
+
+fn in_system(path: &Path) -> bool {
+    SYSTEM.iter().any(|dir| path.starts_with(dir))
+}
+
+impl Sandbox for Bwrap {
+    fn wrap(&self, command: &[OsString], cell: &Cell<'_>) -> Result<Wrapped> {
+        let mut args: Vec<OsString> = vec![self.program.clone().into()];
+        args.extend(base(cell.network));
+        let mut bind = |how: &str, from: &Path, to: &Path| {
+            args.extend([
+                how.into(),
+                from.as_os_str().to_owned(),
+                to.as_os_str().to_owned(),
+            ]);
+        };
+        bind("--bind", &cell.stage.join("home"), Path::new(HOME));
+        bind("--bind", &cell.stage.join("tmp"), Path::new("/tmp"));
+        bind("--bind", &cell.stage.join("root"), Path::new(ROOT));
+        for (from, to) in cell.large {
+            bind("--ro-bind", from, &Path::new(ROOT).join(to.as_path()));
+        }
+        // tools from elsewhere than the system are put where the links on PATH say
+        let mut inside = Vec::new();
+        for (name, path) in cell.programs {
+            if in_system(path) {
+                inside.push((name.clone(), path.clone()));
+                continue;
+            }
+            let real =
+                fs::canonicalize(path).with_context(|| format!("reading {}", path.display()))?;
+            let to = Path::new(OWN).join("tools").join(name);
+            bind("--ro-bind", &real, &to);
+            inside.push((name.clone(), to));
+        }
+        let bin = Path::new(OWN).join("bin");
+        let init = Path::new(OWN).join("init");
+        bind("--ro-bind", &tools::folder(&self.hermake, &inside)?, &bin);
+        bind(
+            "--ro-bind",
+            &std::env::current_exe().context("the path of this program")?,
+            &init,
+        );
+        args.extend(["--chdir", ROOT, "--as-pid-1", "--"].map(OsString::from));
+        args.extend([init.into(), super::init::WORD.into()]);
+        args.extend_from_slice(command);
+        Ok(Wrapped {
+            argv: args,
+            cwd: cell.stage.to_path_buf(),
+            env: vec![
+                ("PATH".into(), bin.into()),
+                ("HOME".into(), HOME.into()),
+                ("TMPDIR".into(), "/tmp".into()),
+            ],
+        })
+    }
+}

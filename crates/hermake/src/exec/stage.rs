@@ -1,0 +1,229 @@
+//! A task's own folder: declared inputs, room for outputs, private HOME and TMPDIR.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::config::Output;
+use crate::fs::{RelPath, atomic, lock};
+
+/// Up to this size inputs are copied; larger ones are mounted, or linked to where that can't be.
+const COPIED: u64 = 1 << 20;
+
+/// Folders of a stage: what the task sees as the project, its HOME, its TMPDIR.
+const PARTS: [&str; 3] = ["root", "home", "tmp"];
+
+/// What a stage is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// A task sees nothing else; large inputs are mounted.
+    Mounted,
+    /// A task runs there; large inputs are linked to.
+    Linked,
+    /// Only outputs are put there before they are placed; empty folders may stay.
+    Outputs,
+}
+
+/// Emptied when it is dropped.
+#[derive(Debug)]
+pub struct Stage {
+    /// The whole folder.
+    pub dir: PathBuf,
+    staged: BTreeSet<RelPath>,
+    /// Inputs to mount: where they are, and where the task sees them.
+    pub large: Vec<(PathBuf, RelPath)>,
+    how: Use,
+    lock: lock::Lock,
+}
+
+impl Stage {
+    /// An empty one below `hermake` (`build/.hermake`).
+    ///
+    /// Stages are used again, since making and removing folders is what costs most of a short task;
+    /// the first that nobody holds is taken.
+    pub fn new(hermake: &Path, how: Use) -> Result<Self> {
+        let stages = hermake.join(if how == Use::Outputs {
+            "outputs"
+        } else {
+            "stage"
+        });
+        let mut taken = None;
+        for number in 0.. {
+            let dir = stages.join(number.to_string());
+            if let Some(held) = lock::try_exclusive(&dir.join("lock"))? {
+                taken = Some((dir, held));
+                break;
+            }
+        }
+        let (dir, held) = taken.context("no stage is free")?;
+        let what = || format!("creating {}", dir.display());
+        if !dir.join("tmp").is_dir() {
+            for sub in PARTS {
+                fs::create_dir_all(dir.join(sub)).with_context(what)?;
+            }
+        }
+        if held.size() > 0 {
+            empty(&dir);
+        }
+        held.mark(true);
+        sweep(&stages, &dir);
+        Ok(Self {
+            dir,
+            staged: BTreeSet::new(),
+            large: Vec::new(),
+            how,
+            lock: held,
+        })
+    }
+
+    /// What the task sees as the project's root.
+    pub fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    /// Puts the project's file, symlink or folder `path` where the task sees it.
+    pub fn input(&mut self, project: &Path, path: &RelPath, follow: bool) -> Result<()> {
+        let from = project.join(path.as_path());
+        let to = self.root().join(path.as_path());
+        let what = || format!("staging {path}");
+        atomic::create_parent(&to)?;
+        let meta = if follow {
+            fs::metadata(&from)
+        } else {
+            fs::symlink_metadata(&from)
+        };
+        let meta = meta.with_context(what)?;
+        self.staged.insert(path.clone());
+        if meta.is_symlink() {
+            symlink(fs::read_link(&from).with_context(what)?, &to).with_context(what)
+        } else if meta.is_dir() {
+            fs::create_dir_all(&to).with_context(what)?;
+            for item in fs::read_dir(&from).with_context(what)? {
+                let name = item.with_context(what)?.file_name();
+                self.input(project, &path.join(&name), false)?;
+            }
+            Ok(())
+        } else if meta.len() <= COPIED {
+            let bytes = fs::read(&from).with_context(what)?;
+            fs::write(&to, bytes).with_context(what)?;
+            let mode = if meta.permissions().mode() & 0o111 == 0 {
+                0o444
+            } else {
+                0o555
+            };
+            fs::set_permissions(&to, fs::Permissions::from_mode(mode)).with_context(what)
+        } else if self.how == Use::Mounted {
+            self.large
+                .push((fs::canonicalize(&from).with_context(what)?, path.clone()));
+            Ok(())
+        } else {
+            symlink(fs::canonicalize(&from).with_context(what)?, &to).with_context(what)
+        }
+    }
+
+    /// Makes the folders that outputs go to.
+    pub fn room_for(&self, outputs: &[Output]) -> Result<()> {
+        for output in outputs {
+            let path = self.root().join(&output.path);
+            atomic::create_parent(&path)?;
+            if self.how == Use::Outputs {
+                // folders of another task's failure may be there
+                atomic::remove(&path)?;
+            }
+            if output.dir {
+                fs::create_dir_all(&path)
+                    .with_context(|| format!("creating {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the task wrote that is neither input nor below an output.
+    pub fn undeclared(&self, outputs: &[Output]) -> Result<Vec<RelPath>> {
+        let mut out = Vec::new();
+        self.walk(&RelPath::default(), outputs, &mut out)?;
+        Ok(out)
+    }
+
+    fn walk(&self, dir: &RelPath, outputs: &[Output], out: &mut Vec<RelPath>) -> Result<()> {
+        let full = self.root().join(dir.as_path());
+        let what = || format!("listing {}", full.display());
+        for item in fs::read_dir(&full).with_context(what)? {
+            let item = item.with_context(what)?;
+            let path = dir.join(&item.file_name());
+            if outputs.iter().any(|o| o.path.as_bytes() == path.bytes()) {
+                continue;
+            }
+            if item.file_type().with_context(what)?.is_dir() {
+                self.walk(&path, outputs, out)?;
+            } else if !self.staged.contains(&path) {
+                out.push(path);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let gone = if self.how == Use::Outputs {
+            prune(&self.dir.join("root")) && clear(&self.dir, &["home", "tmp"])
+        } else {
+            clear(&self.dir, &PARTS)
+        };
+        if gone {
+            self.lock.mark(false);
+        }
+    }
+}
+
+/// Ends what still runs in a stage whose process is gone (bubblewrap may be caught before it has asked to die
+/// with its parent), and empties it.
+fn empty(dir: &Path) {
+    super::stray::end_called_with(dir);
+    clear(dir, &PARTS);
+}
+
+/// Removes all but folders; true if they are all that is left. Removing those would take longer than the rest.
+fn prune(dir: &Path) -> bool {
+    fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .all(|item| {
+            let path = item.path();
+            if item.file_type().is_ok_and(|t| t.is_dir()) {
+                prune(&path)
+            } else {
+                fs::remove_file(path).is_ok()
+            }
+        })
+}
+
+/// Removes what tasks left in a stage; true if all is gone.
+fn clear(dir: &Path, parts: &[&str]) -> bool {
+    let inside = |sub| fs::read_dir(dir.join(sub)).into_iter().flatten().flatten();
+    // what stays is found by the next one, since the mark stays too
+    parts
+        .iter()
+        .flat_map(inside)
+        .all(|item| atomic::remove(&item.path()).is_ok())
+}
+
+/// Empties stages that are marked as used and that nobody holds.
+fn sweep(stages: &Path, own: &Path) {
+    for item in fs::read_dir(stages).into_iter().flatten().flatten() {
+        let dir = item.path();
+        let file = dir.join("lock");
+        if dir == own || fs::metadata(&file).map_or(0, |m| m.len()) == 0 {
+            continue;
+        }
+        if let Ok(Some(held)) = lock::try_exclusive(&file) {
+            empty(&dir);
+            held.mark(false);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Files that are there whole or not at all.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result};
+
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// A name that no other process or thread of this machine uses now.
+pub fn unique() -> String {
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!(
+        "{}-{count}-{:x}",
+        std::process::id(),
+        super::now_ns() & 0xffff_ffff
+    )
+}
+
+/// Writes `bytes` to a temporary name beside `path`, then renames it there.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let tmp = parent.join(format!(".hermake-{}", unique()));
+    let what = || format!("writing {}", path.display());
+    let attempt = || -> std::io::Result<()> {
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&tmp)?;
+        file.write_all(bytes)?;
+        fs::rename(&tmp, path)
+    };
+    let mut result = attempt();
+    if result
+        .as_ref()
+        .is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+    {
+        fs::create_dir_all(parent).with_context(what)?;
+        result = attempt();
+    }
+    if result.is_err() {
+        // best effort: the write's own error is the one to tell
+        let _ = fs::remove_file(&tmp);
+    }
+    result.with_context(what)
+}
+
+/// Removes whatever is at `path`: nothing, a file, a symlink or a tree (read-only folders too).
+pub fn remove(path: &Path) -> Result<()> {
+    let what = || format!("removing {}", path.display());
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e).with_context(what),
+        Ok(meta) if meta.is_dir() => match fs::remove_dir_all(path) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                make_writable(path)?;
+                fs::remove_dir_all(path).with_context(what)
+            }
+            Err(e) => Err(e).with_context(what),
+        },
+        Ok(_) => fs::remove_file(path).with_context(what),
+    }
+}
+
+fn make_writable(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let what = || format!("removing {}", dir.display());
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).with_context(what)?;
+    for item in fs::read_dir(dir).with_context(what)? {
+        let item = item.with_context(what)?;
+        if item.file_type().with_context(what)?.is_dir() {
+            make_writable(&item.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Creates the parent folder of `path`.
+pub fn create_parent(path: &Path) -> Result<PathBuf> {
+    let parent = path.parent().unwrap_or(Path::new(".")).to_path_buf();
+    fs::create_dir_all(&parent).with_context(|| format!("creating {}", parent.display()))?;
+    Ok(parent)
+}

@@ -1,0 +1,7 @@
+//! Command line of `hermake`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hermake::cli::main()
+}

@@ -1,0 +1,291 @@
+//! Everything that can change a task's result, and the one traversal that makes both key and explanation.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fs::{Digest, RelPath};
+
+/// Changes whenever keys must: results of other versions are never used.
+const VERSION: &str = "hermake 1";
+
+/// The canonical form of a task, all files by digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Operating system and architecture.
+    pub platform: String,
+    /// Kind of task.
+    pub kind: String,
+    /// The command or what else the kind has, in order.
+    pub command: Vec<(String, String)>,
+    /// Environment, sorted.
+    pub env: Vec<(String, String)>,
+    /// Parameters, sorted.
+    pub params: Vec<(String, String)>,
+    /// Declared outputs.
+    pub outputs: Vec<String>,
+    /// Tools by name.
+    pub tools: Vec<(String, Digest)>,
+    /// Inputs by path; true for executables.
+    pub inputs: Vec<(RelPath, bool, Digest)>,
+    /// Outputs of needed tasks by path.
+    pub needs: Vec<(String, Digest)>,
+}
+
+/// Parts of a manifest, in the order in which their changes are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// An input file.
+    Input,
+    /// An output of a needed task.
+    Need,
+    /// The command line.
+    Command,
+    /// A parameter.
+    Param,
+    /// An environment variable.
+    Env,
+    /// A tool.
+    Tool,
+    /// The declared outputs.
+    Outputs,
+    /// Operating system, architecture, hermake's own format.
+    Platform,
+}
+
+impl Group {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Need => "needed output",
+            Self::Command => "command",
+            Self::Param => "parameter",
+            Self::Env => "variable",
+            Self::Tool => "tool",
+            Self::Outputs => "declared outputs",
+            Self::Platform => "platform",
+        }
+    }
+}
+
+/// Takes the fields of a manifest one by one.
+pub trait Sink {
+    /// `name` identifies the field within its group.
+    fn field(&mut self, group: Group, name: &[u8], value: &[u8]);
+}
+
+impl Manifest {
+    /// This machine's platform.
+    pub fn platform() -> String {
+        format!(
+            "{VERSION} {}-{}",
+            std::env::consts::OS,
+            std::env::consts::ARCH
+        )
+    }
+
+    /// Hands every field to `sink`.
+    pub fn visit(&self, sink: &mut dyn Sink) {
+        sink.field(Group::Platform, b"platform", self.platform.as_bytes());
+        sink.field(Group::Command, b"kind", self.kind.as_bytes());
+        for (name, value) in &self.command {
+            sink.field(Group::Command, name.as_bytes(), value.as_bytes());
+        }
+        for (name, value) in &self.env {
+            sink.field(Group::Env, name.as_bytes(), value.as_bytes());
+        }
+        for (name, value) in &self.params {
+            sink.field(Group::Param, name.as_bytes(), value.as_bytes());
+        }
+        for (i, path) in self.outputs.iter().enumerate() {
+            sink.field(Group::Outputs, i.to_string().as_bytes(), path.as_bytes());
+        }
+        for (name, digest) in &self.tools {
+            sink.field(Group::Tool, name.as_bytes(), &digest.0);
+        }
+        for (path, executable, digest) in &self.inputs {
+            let mut value = digest.0.to_vec();
+            value.push(u8::from(*executable));
+            sink.field(Group::Input, path.bytes(), &value);
+        }
+        for (what, digest) in &self.needs {
+            sink.field(Group::Need, what.as_bytes(), &digest.0);
+        }
+    }
+
+    /// The key of the result.
+    pub fn key(&self) -> Digest {
+        struct Hash(blake3::Hasher);
+        impl Sink for Hash {
+            fn field(&mut self, group: Group, name: &[u8], value: &[u8]) {
+                self.0.update(&[group as u8]);
+                for part in [name, value] {
+                    self.0.update(&(part.len() as u64).to_le_bytes());
+                    self.0.update(part);
+                }
+            }
+        }
+        let mut hash = Hash(blake3::Hasher::new());
+        self.visit(&mut hash);
+        Digest(*hash.0.finalize().as_bytes())
+    }
+
+    fn fields(&self) -> BTreeMap<(Group, Vec<u8>), Vec<u8>> {
+        #[derive(Default)]
+        struct Collect(BTreeMap<(Group, Vec<u8>), Vec<u8>>);
+        impl Sink for Collect {
+            fn field(&mut self, group: Group, name: &[u8], value: &[u8]) {
+                self.0.insert((group, name.to_vec()), value.to_vec());
+            }
+        }
+        let mut collect = Collect::default();
+        self.visit(&mut collect);
+        collect.0
+    }
+
+    /// What differs from `old`, most telling first.
+    pub fn changes(&self, old: &Self) -> Vec<Change> {
+        let (old, new) = (old.fields(), self.fields());
+        let mut changes = Vec::new();
+        for (field, value) in &new {
+            match old.get(field) {
+                Some(before) if before == value => {}
+                before => changes.push(Change::new(field, before, Some(value))),
+            }
+        }
+        for (field, value) in &old {
+            if !new.contains_key(field) {
+                changes.push(Change::new(field, Some(value), None));
+            }
+        }
+        changes.sort_by_key(|c| c.group);
+        changes
+    }
+}
+
+/// A field that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Which part.
+    #[serde(serialize_with = "group_name")]
+    pub group: Group,
+    /// Which field of it.
+    pub name: String,
+    /// What it was; `None` if it is new.
+    pub before: Option<String>,
+    /// What it is; `None` if it is gone.
+    pub after: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn group_name<S: serde::Serializer>(group: &Group, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(group.name())
+}
+
+impl Change {
+    fn new(field: &(Group, Vec<u8>), before: Option<&Vec<u8>>, after: Option<&Vec<u8>>) -> Self {
+        let binary = matches!(field.0, Group::Input | Group::Need | Group::Tool);
+        let show = |value: &Vec<u8>| match value.get(..32) {
+            Some(bytes) if binary => {
+                let mut digest = [0; 32];
+                digest.copy_from_slice(bytes);
+                let executable = if value.get(32) == Some(&1) {
+                    " executable"
+                } else {
+                    ""
+                };
+                format!("{}{executable}", Digest(digest).short())
+            }
+            _ => String::from_utf8_lossy(value).into_owned(),
+        };
+        Self {
+            group: field.0,
+            name: String::from_utf8_lossy(&field.1).into_owned(),
+            before: before.map(show),
+            after: after.map(show),
+        }
+    }
+
+    /// One short line: `input src/a.c changed`.
+    pub fn line(&self) -> String {
+        let group = self.group.name();
+        let name = &self.name;
+        let what = match (&self.before, &self.after) {
+            (None, _) => "is new",
+            (_, None) => "is gone",
+            _ => "changed",
+        };
+        match self.group {
+            Group::Command | Group::Outputs | Group::Platform => format!("{group} {what}"),
+            Group::Param | Group::Env => {
+                let value = |v: &Option<String>| clip(v.as_deref().unwrap_or("nothing"));
+                format!(
+                    "{group} {name} {what} ({} → {})",
+                    value(&self.before),
+                    value(&self.after)
+                )
+            }
+            _ => format!("{group} {name} {what}"),
+        }
+    }
+}
+
+fn clip(text: &str) -> String {
+    if text.chars().count() <= 40 {
+        return text.to_owned();
+    }
+    text.chars().take(39).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Edit = fn(&mut Manifest);
+
+    fn manifest() -> Manifest {
+        Manifest {
+            platform: Manifest::platform(),
+            kind: "run".into(),
+            command: vec![("argv 0".into(), "cc".into())],
+            env: vec![("A".into(), "b".into())],
+            params: vec![],
+            outputs: vec!["o".into()],
+            tools: vec![("cc".into(), Digest::of(b"cc"))],
+            inputs: vec![(RelPath::new("a.c"), false, Digest::of(b"a"))],
+            needs: vec![],
+        }
+    }
+
+    #[test]
+    fn what_changes_the_key_is_explained_and_nothing_else() {
+        let old = manifest();
+        assert_eq!(old.changes(&old), []);
+        let variants: [(Edit, &str); 6] = [
+            (|m| m.command[0].1 = "gcc".into(), "command changed"),
+            (|m| m.env[0].1 = "c".into(), "variable A changed (b → c)"),
+            (
+                |m| m.params.push(("p".into(), "1".into())),
+                "parameter p is new (nothing → 1)",
+            ),
+            (|m| m.tools[0].1 = Digest::of(b"x"), "tool cc changed"),
+            (|m| m.inputs[0].1 = true, "input a.c changed"),
+            (|m| m.inputs.clear(), "input a.c is gone"),
+        ];
+        for (change, line) in variants {
+            let mut new = manifest();
+            change(&mut new);
+            assert_ne!(new.key(), old.key());
+            assert_eq!(new.changes(&old)[0].line(), line);
+        }
+    }
+
+    #[test]
+    fn fields_do_not_run_into_each_other() {
+        let (mut a, mut b) = (manifest(), manifest());
+        a.env = vec![("A".into(), "Bc".into())];
+        b.env = vec![("AB".into(), "c".into())];
+        assert_ne!(a.key(), b.key());
+    }
+}

@@ -1,0 +1,221 @@
+//! Task files with mistakes: the message names the place and what to do.
+
+use crate::space::Space;
+
+fn message(tasks: &str) -> String {
+    let space = Space::new(tasks);
+    space.write("hermake.toml", "[params]\nlab = \"lab.toml\"\nhost = { file = \"build/host.toml\", hint = \"run `make configure`\" }\n[vars]\nLAB = \"lab\"\n");
+    space.write(
+        "lab.toml",
+        "[server]\nmemory = \"1GiB\"\n[[target]]\nname = \"a\"\n",
+    );
+    let ran = space.call(&["run"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(!space.exists("build"), "nothing was written");
+    ran.err
+}
+
+#[test]
+fn mistakes() {
+    let cases = [
+        (
+            "a misspelt key",
+            "[task.a]\nrun = [\"true\"]\ntols = [\"true\"]\n",
+        ),
+        ("no TOML", "[task.a\nrun = 1\n"),
+        ("a wrong type", "[task.a]\nrun = \"true\"\n"),
+        (
+            "an unknown task",
+            "[task.fetch]\nrun = [\"true\"]\n[task.b]\nneeds = [\"fetsh\"]\nrun = [\"true\"]\n",
+        ),
+        (
+            "a cycle",
+            "[task.a]\nneeds = [\"b\"]\nrun = [\"true\"]\n[task.b]\nafter = [\"a\"]\nrun = [\"true\"]\n",
+        ),
+        (
+            "two makers",
+            "[task.a]\nrun = [\"true\"]\noutputs = [\"build/x/\"]\n[task.b]\nrun = [\"true\"]\noutputs = [\"build/x/y\"]\n",
+        ),
+        (
+            "an input that a task makes",
+            "[task.a]\nrun = [\"true\"]\noutputs = [\"build/x\"]\n[task.b]\ninputs = [\"build/x\"]\nrun = [\"true\"]\n",
+        ),
+        (
+            "an undefined name",
+            "[task.a]\nrun = [\"true\", \"-m {{ lab.server.memroy }}\"]\n",
+        ),
+        (
+            "an unknown file",
+            "[task.a]\nrun = [\"true\", \"{{ lap.server.memory }}\"]\n",
+        ),
+        (
+            "a missing file with a hint",
+            "[task.a]\nrun = [\"true\", \"{{ host.os }}\"]\n",
+        ),
+        (
+            "a need that isn't one",
+            "[task.a]\nrun = [\"true\"]\noutputs = [\"x\"]\n[task.b]\nrun = [\"true\", \"{{ needs.a.out }}\"]\n",
+        ),
+        (
+            "a table in a string",
+            "[task.a]\nrun = [\"true\", \"{{ lab.server }}\"]\n",
+        ),
+        (
+            "an unknown variable",
+            "[task.a]\nrun = [\"true\", \"{{ vars.LAP }}\"]\n",
+        ),
+        (
+            "no end of a template",
+            "[task.a]\nrun = [\"true\", \"{{ lab\"]\n",
+        ),
+        (
+            "an output outside",
+            "[task.a]\nrun = [\"true\"]\noutputs = [\"../x\"]\n",
+        ),
+        (
+            "an absolute input",
+            "[task.a]\nrun = [\"true\"]\ninputs = [\"/etc/passwd\"]\n",
+        ),
+        ("a bad name", "[task.\"a b\"]\nrun = [\"true\"]\n"),
+        ("no command", "[task.a]\ndoc = \"x\"\n"),
+        (
+            "another kind's key",
+            "[task.a]\nrun = [\"true\"]\nurl = \"x\"\n",
+        ),
+        (
+            "a bad digest",
+            "[task.a]\nkind = \"fetch\"\nurl = \"x\"\ndigest = \"md5:1\"\noutputs = [\"x\"]\n",
+        ),
+        (
+            "a bad time",
+            "[task.a]\nrun = [\"true\"]\ntimeout = \"soon\"\n",
+        ),
+        (
+            "pass-env of a pure task",
+            "[task.a]\nrun = [\"true\"]\npass-env = [\"TERM\"]\n",
+        ),
+        (
+            "each of a table",
+            "[task.a]\neach = \"lab.server\"\nrun = [\"true\"]\n",
+        ),
+    ];
+    let mut text = String::new();
+    for (what, tasks) in cases {
+        text += &format!("# {what}\n{}\n", message(tasks));
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn two_tasks_of_one_name_need_disjoint_conditions() {
+    let space = Space::new(
+        "[task.a]\nwhen = { \"lab.os\" = \"debian\" }\nrun = [\"sh\", \"-c\", \"exit 0\"]\ntools = [\"sh\"]\n",
+    );
+    space.write("hermake.toml", "[params]\nlab = \"lab.toml\"\n");
+    space.write("tasks/other.toml", "[task.a]\nwhen = { \"lab.os\" = \"ubuntu\" }\nrun = [\"sh\", \"-c\", \"exit 1\"]\ntools = [\"sh\"]\n");
+    space.write("lab.toml", "os = \"debian\"\n");
+    assert_eq!(space.run(&["a"]), ["a"]);
+    space.write("lab.toml", "os = \"ubuntu\"\n");
+    assert_eq!(space.call(&["run", "a"]).code, 1);
+    space.write("tasks/other.toml", "[task.a]\nrun = [\"true\"]\n");
+    space.write("lab.toml", "os = \"debian\"\n");
+    let ran = space.call(&["run", "a"]);
+    assert!(
+        ran.err
+            .contains("there are two tasks called `a`; the other is at tasks/all.toml:1"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn symlinks_that_lead_out_are_refused() {
+    let space = Space::new(
+        "[task.in]\ninputs = [\"link\"]\ntools = [\"sh\"]\nrun = [\"sh\", \"-c\", \"exit 0\"]\n[task.out]\ntools = [\"sh\"]\nrun = [\"sh\", \"-c\", \"echo > $0\", \"{{ out }}\"]\noutputs = [\"away/x\"]\n",
+    );
+    std::os::unix::fs::symlink("/etc/hostname", space.path("link")).unwrap();
+    std::os::unix::fs::symlink("/tmp", space.path("away")).unwrap();
+    let ran = space.call(&["run", "in"]);
+    assert!(
+        ran.err
+            .contains("leads out of the project, to /etc/hostname"),
+        "{}",
+        ran.err
+    );
+    let ran = space.call(&["run", "out"]);
+    assert!(
+        ran.err
+            .contains("outside of the project: remove the symlink"),
+        "{}",
+        ran.err
+    );
+    assert!(!std::path::Path::new("/tmp/x").exists());
+}
+
+#[test]
+fn a_leaf_whose_need_is_not_up_to_date_says_so() {
+    let space = Space::chain();
+    let ran = space.call(&["run", "--leaf", "last"]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.err
+            .contains("`last` needs `first`, which is not up to date: run `hermake run first`"),
+        "{}",
+        ran.err
+    );
+    space.run(&["last"]);
+    space.write("src/a.txt", "other\n");
+    assert_eq!(space.call(&["run", "--leaf", "last"]).code, 2);
+}
+
+const VARIED: &str = r#"
+[task."t-{{ item.name }}"]
+each = "lab.target"
+kind = "render"
+template = "a.tera"
+params = ["lab.server.memory", "vars.LAB"]
+context = { x = "lab.toml" }
+outputs = ["build/{{ item.name }}/"]
+[task.get]
+kind = "fetch"
+url = "http://127.0.0.1/"
+digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+outputs = ["build/get"]
+[task.all]
+needs = ["t-*", "get"]
+inputs = ["src/**/*.c", "data/"]
+tools = ["coreutils"]
+run = ["cat", "{{ needs.t-*.outs }}", "{{ needs.1.out }}", "{{ out }}"]
+outputs = ["build/all"]
+timeout = "3m"
+when = { "lab.server.memory" = "1GiB" }
+"#;
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_edit_of_a_task_file_makes_the_parser_panic(
+        edits in proptest::collection::vec((0usize..900, 0usize..12, "[\\PC\n]{0,6}|\\{\\{|\\}\\}|\"|\\.\\./|\\*\\*|\\[|\u{e9}"), 1..4)
+    ) {
+        let mut text: Vec<char> = VARIED.chars().collect();
+        for (at, length, new) in edits {
+            let at = at.min(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, new.chars());
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("tasks")).unwrap();
+        let write = |name: &str, content: &str| std::fs::write(dir.path().join(name), content).unwrap();
+        write("hermake.toml", "[params]\nlab = \"lab.toml\"\n[vars]\nLAB = \"x\"\n");
+        write("lab.toml", "[server]\nmemory = \"1GiB\"\n[[target]]\nname = \"a\"\n[[target]]\nname = \"b\"\n");
+        write("tasks/all.toml", &text.iter().collect::<String>());
+        match hermake::config::load::load(dir.path(), &|_| None) {
+            Ok(graph) => proptest::prop_assert!(graph.tasks.len() < 100),
+            Err(e) => {
+                let text = format!("{e:#}");
+                proptest::prop_assert!(text.lines().count() > 1, "no place is named: {}", text);
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Many at once: every task once, no torn output.
+
+use std::fs;
+use std::process::{Child, Stdio};
+
+use crate::space::Space;
+
+const SLOW: &str = r#"
+[task.a]
+inputs = ["src/a.txt"]
+tools = ["sh", "coreutils"]
+run = ["sh", "-c", "sleep 0.1; for i in 1 2 3 4 5 6 7 8; do cat src/a.txt; done > $0", "{{ out }}"]
+outputs = ["build/a"]
+[task.b]
+needs = ["a"]
+tools = ["sh", "coreutils"]
+run = ["sh", "-c", "sleep 0.1; cat build/a build/a > $0", "{{ out }}"]
+outputs = ["build/b"]
+"#;
+
+fn slow() -> Space {
+    let space = Space::new(SLOW);
+    space.write("src/a.txt", "text\n");
+    space
+}
+
+fn finish(children: Vec<Child>) {
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn fifty_at_once_in_one_checkout() {
+    let space = slow();
+    let start = || {
+        space
+            .hermake()
+            .args(["run", "b"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    finish((0..50).map(|_| start()).collect());
+    assert_eq!(space.index(), ["a", "b"]);
+    assert_eq!(space.read("build/b"), "text\n".repeat(16));
+}
+
+#[test]
+fn two_makes_at_once_in_one_checkout() {
+    let space = slow();
+    space.make(&["b"]).arg("-n").output().unwrap();
+    let start = || {
+        space
+            .make(&["-j4", "b"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    finish(vec![start(), start()]);
+    assert_eq!(space.index(), ["a", "b"]);
+    assert_eq!(space.read("build/b"), "text\n".repeat(16));
+}
+
+#[test]
+fn ten_checkouts_that_share_the_store() {
+    let space = slow();
+    let others: Vec<_> = (0..10)
+        .map(|i| space.sibling(&format!("other{i}")))
+        .collect();
+    finish(
+        others
+            .iter()
+            .map(|o| {
+                o.hermake()
+                    .args(["run", "b"])
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect(),
+    );
+    let mut ran: Vec<_> = others.iter().flat_map(Space::index).collect();
+    ran.sort();
+    assert_eq!(ran, ["a", "b"]);
+    for other in &others {
+        assert_eq!(other.read("build/b"), "text\n".repeat(16));
+    }
+    let left = fs::read_dir(space.store().join("tmp")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "nothing unfinished is left in the store");
+}
+
+#[test]
+fn values_of_a_variable_side_by_side() {
+    let space = Space::new(
+        r#"
+        [task.conf]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "sleep 0.05; echo {{ vars.LAB }} > $0", "{{ out }}"]
+        outputs = ["build/labs/{{ vars.LAB }}/conf"]
+        "#,
+    );
+    space.write("hermake.toml", "[vars]\nLAB = \"lab\"\n");
+    let start = |lab: &str| {
+        space
+            .hermake()
+            .args(["run", "conf"])
+            .env("LAB", lab)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    finish(["a", "b", "lab"].into_iter().map(start).collect());
+    assert_eq!(space.index().len(), 3);
+    finish(["a", "b", "lab"].into_iter().map(start).collect());
+    assert_eq!(space.index().len(), 3);
+    for lab in ["a", "b", "lab"] {
+        assert_eq!(
+            space.read(&format!("build/labs/{lab}/conf")),
+            format!("{lab}\n")
+        );
+    }
+}

@@ -1,0 +1,220 @@
+//! Tasks that don't end well record nothing, leave nothing running and leave the last good outputs.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::space::Space;
+
+const GOOD: &str = "echo good > $0";
+
+/// A task whose script is `script`, after it has once run well.
+fn after_good(script: &str) -> Space {
+    let space = Space::new("");
+    set(&space, GOOD);
+    assert_eq!(space.run(&["t"]), ["t"]);
+    set(&space, script);
+    space
+}
+
+fn set(space: &Space, script: &str) {
+    space.write(
+        "tasks/all.toml",
+        &format!(
+            "[task.t]\ntimeout = \"1s\"\ntools = [\"sh\", \"coreutils\", \"setsid\"]\nrun = [\"sh\", \"-c\", '''{script}''', \"{{{{ out }}}}\"]\noutputs = [\"build/t\"]\n"
+        ),
+    );
+}
+
+/// The task fails twice, says `what`, and the good output is still there and is its output again.
+fn fails(script: &str, what: &str) {
+    let space = after_good(script);
+    for _ in 0..2 {
+        let ran = space.call(&["run", "t"]);
+        assert_eq!(ran.code, 1, "{}", ran.err);
+        assert!(ran.err.contains(what), "{}", ran.err);
+        assert_eq!(space.read("build/t"), "good\n");
+    }
+    assert_eq!(space.index(), ["t", "t", "t"]);
+    set(&space, GOOD);
+    assert!(space.run(&["t"]).is_empty());
+}
+
+#[test]
+fn failing() {
+    fails(
+        "echo bad > $0; echo oh no >&2; exit 3",
+        "`t` failed: exit status 3\n  | oh no",
+    );
+}
+
+#[test]
+fn killed_by_a_signal() {
+    fails("kill -9 $$", "ended by signal 9");
+}
+
+#[test]
+fn writing_nothing() {
+    fails("true", "its output `build/t` was not written");
+}
+
+#[test]
+fn writing_a_folder_instead_of_a_file() {
+    fails("mkdir $0", "is a folder: declare it with a trailing slash");
+}
+
+#[test]
+fn writing_outside_of_its_outputs() {
+    fails(
+        "echo good > $0; echo > build/other",
+        "it wrote `build/other`, which is not declared",
+    );
+}
+
+#[test]
+fn too_slow() {
+    let started = Instant::now();
+    fails("sleep 60", "not done after 1 s");
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+fn alive(marker: &str) -> bool {
+    fs::read_dir("/proc").unwrap().flatten().any(|e| {
+        fs::read(e.path().join("cmdline"))
+            .is_ok_and(|c| c.windows(marker.len()).any(|w| w == marker.as_bytes()))
+    })
+}
+
+#[test]
+fn leaving_a_background_process() {
+    fails("echo good > $0; sleep 7654.1 & exit 0", "it left running");
+    assert!(!alive("7654.1"));
+}
+
+#[test]
+fn leaving_a_background_process_in_a_session_of_its_own() {
+    fails(
+        "echo good > $0; setsid sleep 7654.2 > /dev/null 2>&1 & sleep 0.2; exit 0",
+        "it left running",
+    );
+    assert!(!alive("7654.2"));
+}
+
+#[test]
+fn interrupted() {
+    let space = after_good("sleep 7654.3; echo bad > $0");
+    set(&space, "sleep 7654.3; echo bad > $0");
+    let text = space
+        .read("tasks/all.toml")
+        .replace("timeout = \"1s\"\n", "");
+    space.write("tasks/all.toml", &text);
+    let mut child = space
+        .hermake()
+        .args(["run", "t"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for(|| alive("7654.3"));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    wait_for(|| !alive("7654.3"));
+    assert_eq!(space.read("build/t"), "good\n");
+    for part in ["root", "home", "tmp"] {
+        let left = fs::read_dir(space.path("build/.hermake/stage/0").join(part))
+            .unwrap()
+            .count();
+        assert_eq!(left, 0, "the stage is empty again");
+    }
+}
+
+pub(crate) fn wait_for(done: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < until, "waited too long");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn undeclared_reads_fail_and_name_the_line_to_add() {
+    let space = Space::new(
+        r#"
+        [task.made]
+        tools = ["sh"]
+        run = ["sh", "-c", "echo x > $0", "{{ out }}"]
+        outputs = ["build/made"]
+        [task.t]
+        tools = ["sh", "cat"]
+        run = ["sh", "-c", "cat secret.txt build/made > $0", "{{ out }}"]
+        outputs = ["build/t"]
+        "#,
+    );
+    space.write("secret.txt", "x");
+    space.run(&["made"]);
+    let ran = space.call(&["run", "t"]);
+    assert_eq!(ran.code, 1);
+    for hint in [
+        "secret.txt is there but not declared: add inputs = [\"secret.txt\"] at tasks/all.toml:6",
+        "build/made is made by `made`, which this task does not declare: add needs = [\"made\"] at tasks/all.toml:6",
+    ] {
+        assert!(ran.err.contains(hint), "{}", ran.err);
+    }
+}
+
+#[test]
+fn undeclared_tools_are_refused_and_named() {
+    let space = Space::new("[task.t]\ntools = [\"sh\"]\nrun = [\"cp\", \"a\", \"b\"]\n");
+    let ran = space.call(&["run", "t"]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err
+            .contains("`cp` is not among its tools: add tools = [\"cp\"] at tasks/all.toml:1"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn an_input_that_changes_while_its_task_runs_is_not_recorded() {
+    let space = Space::new(
+        r#"
+        [task.t]
+        impure = "edits its own input, as an editor might"
+        inputs = ["src/a"]
+        run = ["sh", "-c", "cat src/a > $0; echo more >> src/a", "{{ out }}"]
+        outputs = ["build/t"]
+        "#,
+    );
+    space.write("src/a", "x\n");
+    let ran = space.call(&["run", "t"]);
+    assert!(
+        ran.err
+            .contains("changed while it ran: nothing is recorded"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(ran.code, 2);
+    assert!(!Path::new(&space.store()).join("records").exists());
+}
+
+#[test]
+fn others_go_on_only_with_k() {
+    let tasks = r#"
+        [task.bad]
+        tools = ["sh"]
+        run = ["sh", "-c", "exit 1"]
+        [task.after]
+        needs = ["bad"]
+        tools = ["sh"]
+        run = ["sh", "-c", "exit 0"]
+        [task.good]
+        tools = ["sh"]
+        run = ["sh", "-c", "exit 0"]
+    "#;
+    let space = Space::new(tasks);
+    assert_eq!(space.call(&["run", "-j1", "bad", "good"]).code, 1);
+    assert_eq!(space.index(), ["bad"]);
+    assert_eq!(space.call(&["run", "-j1", "-k"]).code, 1);
+    assert_eq!(space.index(), ["bad", "bad", "good"]);
+}

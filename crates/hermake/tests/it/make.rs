@@ -1,0 +1,331 @@
+//! The rules, under the real GNU Make.
+
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
+
+use crate::failures::wait_for;
+use crate::space::{Ran, Space};
+
+fn make(space: &Space, args: &[&str]) -> Ran {
+    Ran::of(space.make(args).output().unwrap())
+}
+
+#[test]
+fn builds_then_says_nothing() {
+    let space = Space::chain();
+    let first = make(&space, &[]);
+    assert_eq!(first.code, 0, "{}", first.err);
+    assert_eq!(space.index(), ["upper", "first", "last"]);
+    let again = make(&space, &[]);
+    assert_eq!(
+        (again.code, again.out.as_str(), again.err.as_str()),
+        (0, "", "")
+    );
+    assert_eq!(space.index().len(), 3);
+}
+
+#[test]
+fn outputs_are_targets() {
+    let space = Space::chain();
+    assert_eq!(make(&space, &["build/upper.txt"]).code, 0);
+    assert_eq!(space.index(), ["upper"]);
+}
+
+#[test]
+fn dry_run_says_what_and_why_and_changes_nothing() {
+    let space = Space::chain();
+    make(&space, &[]);
+    space.write("src/a.txt", "other\n");
+    let before = space.tree("build");
+    let dry = make(&space, &["-n"]);
+    assert_eq!(dry.code, 0, "{}", dry.err);
+    assert!(
+        dry.err
+            .contains("upper: would run: input src/a.txt changed"),
+        "{}",
+        dry.err
+    );
+    assert!(
+        dry.err
+            .contains("first: would be looked at again after `upper`"),
+        "{}",
+        dry.err
+    );
+    assert_eq!(space.tree("build"), before);
+    assert_eq!(space.index().len(), 3);
+}
+
+#[test]
+fn question_answers_by_exit_status() {
+    let space = Space::chain();
+    make(&space, &[]);
+    let q = make(&space, &["-q"]);
+    assert_eq!((q.code, q.err.as_str()), (0, ""));
+    space.write("src/a.txt", "other\n");
+    let q = make(&space, &["-q"]);
+    assert_eq!((q.code, space.index().len()), (1, 3), "{}", q.err);
+}
+
+#[test]
+fn force_runs_and_silent_is_silent() {
+    let space = Space::chain();
+    make(&space, &[]);
+    assert_eq!(make(&space, &["-B", "last"]).code, 0);
+    assert_eq!(space.index().len(), 6);
+    space.write("src/a.txt", "other\n");
+    let silent = make(&space, &["-s"]);
+    assert_eq!(
+        (silent.code, silent.out.as_str(), silent.err.as_str()),
+        (0, "", "")
+    );
+    assert_eq!(space.index().len(), 9);
+}
+
+#[test]
+fn keep_going_goes_on() {
+    let space = Space::new(
+        r#"
+        [task.bad]
+        tools = ["sh"]
+        run = ["sh", "-c", "exit 1"]
+        [task.good]
+        tools = ["sh"]
+        run = ["sh", "-c", "exit 0"]
+        "#,
+    );
+    let one = make(&space, &["bad", "good"]);
+    assert_eq!(one.code, 2);
+    assert_eq!(space.index(), ["bad"]);
+    make(&space, &["-k", "bad", "good"]);
+    assert_eq!(space.index(), ["bad", "bad", "good"]);
+}
+
+#[test]
+fn flags_with_spaces_survive() {
+    let space = Space::chain();
+    let ran = make(&space, &["NAME=a n q s B", "-j2"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(space.index(), ["upper", "first", "last"]);
+}
+
+#[test]
+fn recipes_are_started_without_a_shell() {
+    let space = Space::chain();
+    // Make starts a recipe itself if it holds nothing that only a shell understands
+    assert_eq!(space.call(&["mk"]).code, 0);
+    space.write(
+        "Makefile",
+        "MAKEFLAGS += -rR\nall: last\ninclude build/tasks.mk\n",
+    );
+    let ran = make(&space, &[]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let rules = space.read("build/tasks.mk");
+    let recipes: Vec<_> = rules.lines().filter(|l| l.starts_with('\t')).collect();
+    assert_eq!(recipes.len(), 3);
+    for recipe in recipes {
+        assert!(recipe.starts_with("\t+@$(HERMAKE) run --leaf "), "{recipe}");
+        assert!(
+            !recipe.contains(['"', '\'', '`', ';', '&', '|', '<', '>', '*', '?', '\\', '~']),
+            "{recipe}"
+        );
+    }
+}
+
+#[test]
+fn new_tasks_are_seen() {
+    let space = Space::chain();
+    make(&space, &[]);
+    space.write(
+        "tasks/more.toml",
+        "[task.more]\ntools = [\"sh\"]\nrun = [\"sh\", \"-c\", \"exit 0\"]\n",
+    );
+    assert_eq!(make(&space, &["more"]).code, 0);
+    // the same with a file of one's own, which Make remakes
+    space.write(
+        "Makefile",
+        &format!(
+            "MAKEFLAGS += -rR\nHERMAKE := {}\nall: last\ninclude build/own.mk\nbuild/own.mk: ; $(HERMAKE) mk --out $@\n",
+            env!("CARGO_BIN_EXE_hermake")
+        ),
+    );
+    assert_eq!(make(&space, &["more"]).code, 0);
+    let quiet = make(&space, &[]);
+    assert_eq!((quiet.out.as_str(), quiet.err.as_str()), ("", ""));
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    space.write(
+        "tasks/third.toml",
+        "[task.third]\ntools = [\"sh\"]\nrun = [\"sh\", \"-c\", \"exit 0 # third\"]\n",
+    );
+    let ran = make(&space, &["third"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(space.index().last().map(String::as_str), Some("third"));
+}
+
+#[test]
+fn one_make_is_one_run() {
+    let space = Space::chain();
+    make(&space, &["-j3"]);
+    let log = space.call(&["log", "--last"]);
+    assert_eq!(log.out.lines().count(), 3, "{}", log.out);
+}
+
+fn interrupt(signal: rustix::process::Signal) {
+    use std::os::unix::process::CommandExt;
+    let space = Space::new(
+        r#"
+        [task.good]
+        tools = ["sh"]
+        run = ["sh", "-c", "echo x > $0", "{{ out }}"]
+        outputs = ["build/good"]
+        [task.last]
+        needs = ["good"]
+        inputs = ["wait"]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "echo torn > $0; sleep $(cat wait); echo end > $0", "{{ out }}"]
+        outputs = ["build/last"]
+        "#,
+    );
+    space.write("wait", "7654.5");
+    let mut make = space.make(&["-j2"]);
+    let mut child = make
+        .process_group(0)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let sleeping = || {
+        fs::read_dir("/proc").unwrap().flatten().any(|e| {
+            fs::read(e.path().join("cmdline")).is_ok_and(|c| c.windows(6).any(|w| w == b"7654.5"))
+        })
+    };
+    wait_for(sleeping);
+    let group = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process_group(group, signal).unwrap();
+    assert!(!child.wait().unwrap().success());
+    wait_for(|| !sleeping());
+    assert!(!space.exists("build/last"));
+    space.write("wait", "0");
+    assert_eq!(Ran::of(space.make(&["-j2"]).output().unwrap()).code, 0);
+    assert_eq!(space.read("build/last"), "end\n");
+}
+
+#[test]
+fn interrupted_it_goes_on_next_time() {
+    interrupt(rustix::process::Signal::INT);
+}
+
+#[test]
+fn killed_it_goes_on_next_time() {
+    interrupt(rustix::process::Signal::KILL);
+}
+
+/// Eight tasks that note when they begin and end, walked by one hermake.
+fn counted(space: &Space) -> usize {
+    let (mut now, mut most) = (0usize, 0);
+    for line in space.read("events").lines() {
+        if line == "begin" {
+            now += 1;
+            most = most.max(now);
+        } else {
+            now -= 1;
+        }
+    }
+    assert_eq!(now, 0);
+    most
+}
+
+#[test]
+fn never_more_jobs_than_make_allows() {
+    let tasks: String = (0..8)
+        .map(|i| {
+            format!(
+                "[task.t{i}]\nimpure = \"notes when it runs\"\nrun = [\"sh\", \"-c\", \"echo begin >> events; sleep 0.1; echo end >> events # {i}\"]\n"
+            )
+        })
+        .collect();
+    for (jobs, most) in [("-j1", 1), ("-j3", 2), ("-s", 1)] {
+        let space = Space::new(&tasks);
+        space.write("events", "");
+        // one slot is taken by another recipe the whole time
+        space.write(
+            "Makefile",
+            &format!(
+                "MAKEFLAGS += -rR\nall: walk sleep\nwalk:\n\t+@{} run\nsleep:\n\t@sleep 1.5\n",
+                env!("CARGO_BIN_EXE_hermake")
+            ),
+        );
+        let ran = make(&space, &[jobs]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(!ran.err.contains("jobserver"), "{}", ran.err);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        assert_eq!(counted(&space), most.min(cores), "{jobs}");
+    }
+}
+
+#[test]
+fn descriptors_that_are_no_jobserver_are_not_trusted() {
+    let space = Space::chain();
+    for flags in [
+        " -j4 --jobserver-auth=997,998",
+        " -j4 --jobserver-auth=0,1",
+        " -j --jobserver-fds=3,4",
+        " -j4 --jobserver-auth=fifo:/nonexistent",
+    ] {
+        let _ = fs::remove_dir_all(space.path("build"));
+        let _ = fs::remove_dir_all(space.store());
+        let output = space
+            .hermake()
+            .args(["run", "last"])
+            .env("MAKELEVEL", "1")
+            .env("MAKEFLAGS", flags)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{flags}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn a_fifo_jobserver_is_used() {
+    // GNU Make 4.4's form, held by hand: two tokens beside our own slot
+    let space = Space::new(
+        &(0..6).map(|i| format!("[task.t{i}]\nimpure = \"x\"\nrun = [\"sh\", \"-c\", \"echo begin >> events; sleep 0.1; echo end >> events # {i}\"]\n")).collect::<String>(),
+    );
+    space.write("events", "");
+    let fifo = space.path("fifo");
+    assert!(
+        space
+            .command("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut held = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(&fifo)
+        .unwrap();
+    std::io::Write::write_all(&mut held, b"++").unwrap();
+    let flags = format!(" -j3 --jobserver-auth=fifo:{}", fifo.display());
+    let output = space
+        .hermake()
+        .arg("run")
+        .env("MAKELEVEL", "1")
+        .env("MAKEFLAGS", flags)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    assert_eq!(counted(&space), 3.min(cores));
+    let mut back = [0; 2];
+    std::io::Read::read_exact(&mut held, &mut back).unwrap();
+    assert_eq!(&back, b"++", "all tokens are back");
+}

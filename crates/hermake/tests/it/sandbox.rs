@@ -1,0 +1,155 @@
+//! What a task sees: its declared inputs and tools, and nothing of the user's.
+
+use crate::space::Space;
+
+const LOOK: &str = r#"
+[task.look]
+inputs = ["src/a.txt"]
+tools = ["sh", "coreutils"]
+run = ["sh", "-c", '''
+{
+  ls -A; ls -A src; env | sort; ls -A "$HOME"; pwd
+  ls /root /home 2>&1; test -e "$SECRET" && echo seen
+  ls -d /proc/[0-9]* | wc -l; uname -n
+  touch src/a.txt 2>/dev/null; echo x > /usr/x 2>/dev/null || echo read-only
+} > $0''', "{{ out }}"]
+env = { SECRET = "{{ vars.SECRET }}" }
+outputs = ["build/look"]
+"#;
+
+#[test]
+fn nothing_but_what_is_declared() {
+    let space = Space::new(LOOK);
+    space.write("hermake.toml", "[vars]\nSECRET = \"none\"\n");
+    space.write("src/a.txt", "a");
+    space.write("src/undeclared.txt", "u");
+    let secret = space.path("src/undeclared.txt").display().to_string();
+    let ok = space
+        .hermake()
+        .args(["run", "look"])
+        .env("SECRET", &secret)
+        .env("TOKEN", "t")
+        .status()
+        .unwrap();
+    assert!(ok.success());
+    insta::assert_snapshot!(space.read("build/look").replace(&secret, "<secret>"));
+}
+
+#[test]
+fn large_inputs_are_there_too() {
+    let space = Space::new(
+        r#"
+        [task.sum]
+        inputs = ["big", "data/"]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "cat big data/big2 | wc -c > $0; echo x >> big || exit 0; exit 3", "{{ out }}"]
+        outputs = ["build/sum"]
+        "#,
+    );
+    space.write("big", &"x".repeat(3 << 20));
+    space.write("data/big2", &"y".repeat(2 << 20));
+    assert_eq!(space.run(&["sum"]), ["sum"]);
+    assert_eq!(space.read("build/sum"), format!("{}\n", 5 << 20));
+    assert_eq!(space.read("big").len(), 3 << 20, "inputs are read-only");
+}
+
+#[test]
+fn without_namespaces_inputs_are_staged() {
+    let space = Space::new(
+        r#"
+        [task.t]
+        inputs = ["a"]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "cat a > $0; ls >> $0; echo ${HOME##*/} >> $0", "{{ out }}"]
+        outputs = ["build/t"]
+        [task.bad]
+        tools = ["cat"]
+        run = ["cat", "b"]
+        [task.left]
+        tools = ["sh", "sleep", "setsid"]
+        run = ["sh", "-c", "setsid sleep 7654.6 > /dev/null 2>&1 & sleep 0.2; exit 0"]
+        "#,
+    );
+    for mode in ["staged", "none"] {
+        space.write("hermake.toml", &format!("sandbox = \"{mode}\"\n"));
+        space.write("a", &format!("{mode}\n"));
+        space.write("b", "b");
+        assert_eq!(space.run(&["t"]), ["t"]);
+        let seen = space.read("build/t");
+        if mode == "staged" {
+            assert_eq!(seen, "staged\na\nbuild\nhome\n");
+            assert_eq!(space.call(&["run", "bad"]).code, 1);
+        } else {
+            assert_eq!(seen, "none\na\nb\nbuild\nhermake.toml\ntasks\nhome\n");
+        }
+        let left = space.call(&["run", "left"]);
+        assert!(left.err.contains("it left running: sleep"), "{}", left.err);
+    }
+}
+
+#[test]
+fn only_network_tasks_see_the_network() {
+    let space = Space::new(
+        r#"
+        [task.off]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "readlink /proc/self/ns/net > $0", "{{ out }}"]
+        outputs = ["build/off"]
+        [task.on]
+        network = true
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "readlink /proc/self/ns/net > $0", "{{ out }}"]
+        outputs = ["build/on"]
+        "#,
+    );
+    space.run(&[]);
+    let ours = std::fs::read_link("/proc/self/ns/net")
+        .unwrap()
+        .display()
+        .to_string();
+    assert_eq!(space.read("build/on").trim(), ours);
+    assert_ne!(space.read("build/off").trim(), ours);
+}
+
+#[test]
+fn check_tells_what_is_not_deterministic() {
+    let space = Space::new(
+        r#"
+        [task.same]
+        needs = ["base"]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "cat build/base > $0; pwd >> $0; env | sort >> $0", "{{ out }}"]
+        outputs = ["build/same"]
+        [task.base]
+        tools = ["sh"]
+        run = ["sh", "-c", "echo base > $0", "{{ out }}"]
+        outputs = ["build/base"]
+        [task.time]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "echo 'at: '$(date +%s) > $0/t", "{{ out }}"]
+        outputs = ["build/time/"]
+        [task.open]
+        impure = "asks the network"
+        run = ["true"]
+        "#,
+    );
+    let same = space.call(&["check", "same", "open"]);
+    assert_eq!(
+        (same.code, same.out.as_str()),
+        (
+            0,
+            "same: deterministic\nopen: not checked (impure: asks the network)\n"
+        ),
+        "{}",
+        same.err
+    );
+    let time = space.call(&["check", "time"]);
+    assert_eq!(time.code, 1);
+    assert!(
+        time.out
+            .starts_with("time: NOT deterministic: build/time/t differs from byte "),
+        "{}",
+        time.out
+    );
+    assert!(!space.exists("build/time"), "outputs stay as they are");
+}

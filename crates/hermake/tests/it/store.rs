@@ -1,0 +1,333 @@
+//! The store: damage is noticed on use and healed, and whatever can be an output comes back as it was.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use hermake::fs::Digest;
+use hermake::fs::tree::{self, Entry};
+use hermake::store::Store;
+use proptest::prelude::*;
+
+use crate::space::Space;
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let list = |d: &Path| {
+        fs::read_dir(d)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.path())
+            .collect::<Vec<_>>()
+    };
+    let mut all: Vec<_> = list(dir).iter().flat_map(|d| list(d)).collect();
+    all.sort();
+    all
+}
+
+fn force_write(path: &Path, bytes: &[u8]) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// Damages all blobs and removes the outputs: the tasks run and all is well again.
+fn damaged(damage: impl Fn(&Path), message: &str) {
+    let space = Space::chain();
+    space.run(&["last"]);
+    let blobs = files(&space.store().join("blobs"));
+    assert_eq!(blobs.len(), 3);
+    blobs.iter().for_each(|b| damage(b));
+    let verify = space.call(&["verify"]);
+    assert_eq!(
+        (verify.code, verify.out.lines().count()),
+        (1, 4),
+        "{}",
+        verify.out
+    );
+    // outputs that are in place are no matter of the store
+    assert!(space.run(&["last"]).is_empty());
+    for name in ["upper", "first", "last"] {
+        fs::remove_file(space.path(&format!("build/{name}.txt"))).unwrap();
+    }
+    let ran = space.call(&["run", "last"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains(message), "{}", ran.err);
+    assert_eq!(space.index().len(), 6);
+    assert_eq!(space.read("build/last.txt"), "HELend\n");
+    assert_eq!(space.call(&["verify"]).code, 0);
+    fs::remove_dir_all(space.path("build")).unwrap();
+    assert!(space.run(&["last"]).is_empty());
+}
+
+#[test]
+fn blobs_deleted() {
+    damaged(|b| fs::remove_file(b).unwrap(), "is gone");
+}
+
+#[test]
+fn blobs_truncated() {
+    damaged(|b| force_write(b, b""), "is damaged");
+}
+
+#[test]
+fn blobs_with_one_bit_flipped_and_the_same_times() {
+    damaged(
+        |b| {
+            let then = fs::metadata(b).unwrap().modified().unwrap();
+            let mut bytes = fs::read(b).unwrap();
+            bytes[0] ^= 1;
+            force_write(b, &bytes);
+            fs::File::options()
+                .write(true)
+                .open(b)
+                .unwrap()
+                .set_modified(then)
+                .unwrap();
+        },
+        "is damaged",
+    );
+}
+
+#[test]
+fn a_large_blob_with_one_bit_flipped() {
+    let space = Space::new(
+        r#"
+        [task.big]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "yes hermake | head -c 9000000 > $0", "{{ out }}"]
+        outputs = ["build/big"]
+        "#,
+    );
+    space.run(&["big"]);
+    let whole = Digest::of_file(&space.path("build/big")).unwrap();
+    let blob = files(&space.store().join("blobs")).remove(0);
+    let mut bytes = fs::read(&blob).unwrap();
+    bytes[5_000_000] ^= 1;
+    force_write(&blob, &bytes);
+    fs::remove_file(space.path("build/big")).unwrap();
+    assert_eq!(space.run(&["big"]), ["big"]);
+    assert_eq!(Digest::of_file(&space.path("build/big")).unwrap(), whole);
+}
+
+#[test]
+fn records_that_cannot_be_read_are_ignored() {
+    let older: [fn(&[u8]) -> Vec<u8>; 4] = [
+        |_| Vec::new(),
+        |b| b[..b.len() / 2].to_vec(),
+        |b| [b"hmkrec01", &b[8..]].concat(),
+        |b| {
+            let mut other = b.to_vec();
+            let last = other.len() - 1;
+            other[last] ^= 1;
+            other
+        },
+    ];
+    for damage in older {
+        let space = Space::chain();
+        space.run(&["last"]);
+        for record in files(&space.store().join("records")) {
+            let bytes = fs::read(&record).unwrap();
+            fs::write(&record, damage(&bytes)).unwrap();
+        }
+        assert_eq!(space.call(&["verify"]).code, 1);
+        fs::remove_dir_all(space.path("build")).unwrap();
+        assert_eq!(space.run(&["last"]), ["upper", "first", "last"]);
+        assert_eq!(space.read("build/last.txt"), "HELend\n");
+    }
+}
+
+#[test]
+fn state_of_another_format_or_cut_anywhere_is_survived() {
+    let space = Space::chain();
+    space.run(&["last"]);
+    let state = space.path("build/.hermake/state");
+    let whole = fs::read(&state).unwrap();
+    let mut other = whole.clone();
+    other[7] = b'0';
+    let cuts = (0..8).map(|i| whole[..whole.len() * i / 8].to_vec());
+    for bytes in cuts.chain([other, vec![0; whole.len()]]) {
+        fs::write(&state, &bytes).unwrap();
+        fs::write(space.path("build/last.txt"), "edited").unwrap();
+        assert!(space.run(&["last"]).is_empty(), "restored from the store");
+        assert_eq!(space.read("build/last.txt"), "HELend\n");
+    }
+    for graph in fs::read_dir(space.path("build/.hermake/graph"))
+        .unwrap()
+        .flatten()
+    {
+        let bytes = fs::read(graph.path()).unwrap();
+        fs::write(graph.path(), &bytes[..bytes.len() / 2]).unwrap();
+    }
+    assert!(space.run(&["last"]).is_empty());
+}
+
+#[test]
+fn a_damaged_frame_in_the_middle_of_the_state_costs_no_correctness() {
+    let space = Space::chain();
+    for round in 0..6 {
+        space.write("src/a.txt", &format!("text {round}\n"));
+        space.run(&["last"]);
+        let state = space.path("build/.hermake/state");
+        let mut bytes = fs::read(&state).unwrap();
+        let at = bytes.len() * (round + 1) / 8;
+        bytes[at] ^= 0x40;
+        fs::write(&state, &bytes).unwrap();
+        space.write("src/a.txt", &format!("TEXT {round}\n"));
+        space.run(&["last"]);
+        assert_eq!(space.read("build/upper.txt"), format!("TEXT {round}\n"));
+        assert!(space.run(&["last"]).is_empty());
+    }
+}
+
+#[test]
+fn writes_lost_by_a_power_cut_are_noticed() {
+    // what was renamed into place but never reached the disk reads as nothing, or as zeros
+    for lost in [Vec::new(), vec![0u8; 7]] {
+        let space = Space::chain();
+        space.run(&["last"]);
+        for path in files(&space.store().join("blobs"))
+            .iter()
+            .chain(&files(&space.store().join("records")))
+        {
+            force_write(path, &lost);
+        }
+        fs::write(space.path("build/last.txt"), &lost).unwrap();
+        space.run(&["last"]);
+        assert_eq!(space.read("build/last.txt"), "HELend\n");
+        assert_eq!(space.read("build/upper.txt"), "HELLO WORLD\n");
+    }
+}
+
+#[test]
+fn gc_keeps_to_its_limits_and_says_what_goes() {
+    let space = Space::chain();
+    space.run(&["last"]);
+    let dry = space.call(&["gc", "-n", "--size", "0"]);
+    assert_eq!(dry.code, 0, "{}", dry.err);
+    assert!(
+        dry.out.contains("result of last: is over the size limit")
+            && dry.out.contains("would free"),
+        "{}",
+        dry.out
+    );
+    assert_eq!(files(&space.store().join("blobs")).len(), 3);
+    space.call(&["gc", "--size", "0"]);
+    assert_eq!(files(&space.store().join("blobs")).len(), 0);
+    assert_eq!(files(&space.store().join("records")).len(), 0);
+    assert!(space.run(&["last"]).is_empty(), "outputs are in place");
+    fs::remove_file(space.path("build/upper.txt")).unwrap();
+    assert_eq!(space.run(&["last"]), ["upper"]);
+}
+
+#[test]
+fn the_store_keeps_to_its_limits_by_itself_once_a_day() {
+    let space = Space::chain();
+    space.write("hermake.toml", "[limits]\nstore-size = \"20B\"\n");
+    space.run(&["last"]);
+    assert_eq!(files(&space.store().join("records")).len(), 3);
+    let day = std::time::Duration::from_secs(25 * 3600);
+    let stamp = fs::File::open(space.store().join("last-gc")).unwrap();
+    stamp
+        .set_modified(std::time::SystemTime::now() - day)
+        .unwrap();
+    space.write("src/a.txt", "other\n");
+    space.run(&["last"]);
+    // of 12, 3, 7, 6, 3 and 7 bytes the newest that fit stay
+    assert_eq!(files(&space.store().join("records")).len(), 4);
+    fs::remove_file(space.path("build/last.txt")).unwrap();
+    assert!(space.run(&["last"]).is_empty());
+}
+
+#[derive(Debug, Clone)]
+enum Node {
+    File(Vec<u8>, u32),
+    Link(Vec<u8>),
+    Dir(BTreeMap<Vec<u8>, Node>, u32),
+}
+
+fn name() -> impl Strategy<Value = Vec<u8>> {
+    // any bytes that a name may have, UTF-8 or not
+    proptest::collection::vec(
+        prop_oneof![Just(b'a'), Just(b' '), Just(b'\n'), Just(0xff), 1u8..=255],
+        1..12,
+    )
+    .prop_filter("a name", |n| !n.contains(&b'/') && n != b"." && n != b"..")
+}
+
+fn node() -> impl Strategy<Value = Node> {
+    let content = prop_oneof![
+        Just(Vec::new()),
+        Just(b"same".to_vec()),
+        proptest::collection::vec(any::<u8>(), 0..200)
+    ];
+    let mode = prop_oneof![
+        Just(0o644u32),
+        Just(0o755),
+        Just(0o600),
+        Just(0o444),
+        Just(0o500)
+    ];
+    let leaf = prop_oneof![
+        (content, mode).prop_map(|(c, m)| Node::File(c, m)),
+        name().prop_map(Node::Link)
+    ];
+    let dirs = prop_oneof![Just(0o755u32), Just(0o700), Just(0o555)];
+    leaf.prop_recursive(3, 24, 6, move |inner| {
+        (
+            proptest::collection::btree_map(name(), inner, 0..6),
+            dirs.clone(),
+        )
+            .prop_map(|(c, m)| Node::Dir(c, m))
+    })
+}
+
+fn create(path: &Path, node: &Node) {
+    match node {
+        Node::File(bytes, mode) => {
+            fs::write(path, bytes).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(*mode)).unwrap();
+        }
+        Node::Link(target) => symlink(OsString::from_vec(target.clone()), path).unwrap(),
+        Node::Dir(children, mode) => {
+            fs::create_dir(path).unwrap();
+            for (name, child) in children {
+                create(&path.join(OsString::from_vec(name.clone())), child);
+            }
+            fs::set_permissions(path, fs::Permissions::from_mode(*mode)).unwrap();
+        }
+    }
+}
+
+fn scanned(path: &Path) -> Vec<Entry> {
+    tree::scan(path, &mut |p, fp| Ok((Digest::of_file(p)?, *fp)))
+        .unwrap()
+        .into_iter()
+        .map(|s| s.entry)
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn whatever_is_kept_comes_back_as_it_was(node in node(), occupied in any::<bool>()) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(Some(&dir.path().join("store"))).unwrap();
+        let made = dir.path().join("made");
+        create(&made, &node);
+        let entries = scanned(&made);
+        store.keep_tree(&made, &entries, false).unwrap();
+        let placed = dir.path().join("placed");
+        if occupied {
+            fs::create_dir_all(placed.join("something/else")).unwrap();
+        }
+        store.place(&entries, &placed, &dir.path().join("tmp"), false).unwrap();
+        prop_assert_eq!(scanned(&placed), entries);
+        prop_assert!(store.verify(false).problems.is_empty());
+        hermake::fs::atomic::remove(&made).unwrap();
+        hermake::fs::atomic::remove(&placed).unwrap();
+    }
+}

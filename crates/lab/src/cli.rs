@@ -1,0 +1,68 @@
+//! The subcommands of `lab`, each a line that leads to its module.
+
+use clap::{Parser, Subcommand};
+
+/// Build and run a network-provisioning lab.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Stop every VM and delete all that this lab made.
+    Clean(crate::down::CleanArgs),
+    /// Check lab.toml and write it out for each consumer.
+    Config(crate::config::Args),
+    /// Find out what this machine has, and write it to build/host.toml.
+    Configure(crate::host::Args),
+    /// Attach to a VM's serial console.
+    Console(crate::console::Args),
+    /// Write the content disk: kernel, initrd with the installer, image.
+    Content(crate::server::content::Args),
+    /// Stop every VM; disks stay.
+    Down(crate::down::DownArgs),
+    /// Make the lab's SSH key, the server's host key and a `known_hosts` file.
+    Keys(crate::keys::Args),
+    /// Wait for the server; bring what it serves up to date.
+    Server(crate::server::cli::Args),
+    /// Install targets anew.
+    Reprovision(crate::target::ReprovisionArgs),
+    /// Make the site that bootd serves, and render all of it once as a check.
+    Site(crate::server::site::Args),
+    /// Log in to a VM, or run a command there.
+    Ssh(crate::ssh::Args),
+    /// Say where every VM and machine stands.
+    Status(crate::status::Args),
+    /// Bring targets up and follow them, or shut them down.
+    Target(crate::target::Args),
+    /// Say how to get into each machine.
+    UpSummary(crate::status::SummaryArgs),
+    /// Start, stop and look at virtual machines.
+    Vm(crate::vm::Args),
+}
+
+impl Cli {
+    /// Runs the subcommand that was asked for.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Clean(args) => crate::down::clean(&args),
+            Command::Config(args) => crate::config::run(&args),
+            Command::Configure(args) => crate::host::run(&args),
+            Command::Console(args) => crate::console::run(&args),
+            Command::Content(args) => crate::server::content::run(&args),
+            Command::Down(args) => crate::down::down(&args),
+            Command::Keys(args) => crate::keys::run(&args),
+            Command::Server(args) => crate::server::cli::run(&args),
+            Command::Reprovision(args) => crate::target::reprovision(&args),
+            Command::Site(args) => crate::server::site::run(&args),
+            Command::Ssh(args) => crate::ssh::run(&args),
+            Command::Status(args) => crate::status::run(&args),
+            Command::Target(args) => crate::target::run(&args),
+            Command::UpSummary(args) => crate::status::summary(&args),
+            Command::Vm(args) => crate::vm::run(&args),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! `lab.toml`: as it is typed (`raw`), as it is meant (`Lab`), and the files
+//! that each consumer reads (`resolve`).
+
+mod check;
+mod error;
+mod model;
+mod network;
+mod raw;
+mod resolve;
+mod size;
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, Problem};
+pub use model::{
+    Auto, BackendChoice, DebianSource, DhcpServer, DistributionChoice, Install, Lab, Network,
+    Server, Target, UbuntuSource,
+};
+pub use resolve::{Args, Command, Resolved, run};
+pub use size::Size;

@@ -1,0 +1,155 @@
+use insta::assert_snapshot;
+
+use crate::host::{Backend, Distribution};
+
+use super::{Auto, Lab, Resolved};
+
+const AUTO: Auto = Auto {
+    backend: Backend::Hub,
+    distribution: Distribution::Debian,
+};
+
+fn parse(text: &str) -> Lab {
+    Lab::parse(text, "lab.toml", "lab", AUTO).unwrap()
+}
+
+fn refused(text: &str) -> String {
+    match Lab::parse(text, "lab.toml", "lab", AUTO) {
+        Ok(lab) => panic!("taken: {lab:#?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn the_shipped_file_says_just_what_the_defaults_are() {
+    let shipped = include_str!("../../../../lab.toml");
+    assert_eq!(parse(shipped), parse(""));
+    let uncommented = shipped.replace(
+        "# mirror = \"http://…\"",
+        "mirror = \"http://copy.example/x/\"",
+    );
+    assert_eq!(
+        parse(&uncommented).install.ubuntu.mirror.as_deref(),
+        Some("http://copy.example/x")
+    );
+}
+
+#[test]
+fn resolved_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let resolved = Resolved::new(dir.path());
+    let lab = parse("[[target]]\nname='web'\nmac='52-54-00-4C-42-07'\n[[target]]\n");
+    resolved.write(&lab).unwrap();
+    let files = [
+        "network",
+        "server",
+        "install",
+        "target-web",
+        "target-target2",
+    ];
+    let all = files.map(|name| {
+        let text = fs_err::read_to_string(dir.path().join(format!("{name}.toml"))).unwrap();
+        format!("== {name}.toml\n{text}")
+    });
+    assert_snapshot!(all.concat());
+    assert_eq!(resolved.network().unwrap(), lab.network);
+    assert_eq!(resolved.server().unwrap(), lab.server);
+    assert_eq!(resolved.install().unwrap(), lab.install);
+    assert_eq!(resolved.target("web").unwrap(), lab.targets[0]);
+    // A target that left lab.toml leaves no file behind.
+    resolved
+        .write(&parse("[[target]]\nname='other'\n"))
+        .unwrap();
+    assert_eq!(resolved.target_names().unwrap(), ["other"]);
+    let error = resolved.target("web").unwrap_err().to_string();
+    assert_eq!(error, "no target is called \"web\"; lab.toml lists: other");
+}
+
+#[test]
+fn labs_with_other_names_share_no_identity() {
+    let of = |name: &str| Lab::parse("", "lab.toml", name, AUTO).unwrap();
+    let (a, b) = (of("a"), of("b"));
+    assert_ne!(a.network.net_uuid, b.network.net_uuid);
+    assert_ne!(a.network.server_mac, b.network.server_mac);
+    assert_ne!(a.network.uplink_mac, b.network.uplink_mac);
+    assert_ne!(a.network.uplink_mac, a.network.server_mac);
+    assert_ne!(a.targets[0].uuid, b.targets[0].uuid);
+    assert_eq!(a.targets[0].mac, b.targets[0].mac);
+}
+
+#[test]
+fn derived_addresses_are_local_and_of_one_machine() {
+    for n in 0..200 {
+        let first = super::check::derived_mac(&n.to_string()).bytes()[0];
+        assert_eq!(first & 0b11, 0b10);
+    }
+}
+
+#[test]
+fn a_misspelt_key_is_shown_with_the_nearest_name() {
+    assert_snapshot!(refused("[network]\nsubnt = \"10.0.0.0/24\"\n"));
+    assert_snapshot!(refused("[server]\ndhcp = \"isc-dhcp\"\n"));
+    assert_snapshot!(refused("[[target]]\nfrobnicate = 1\n"));
+    assert_snapshot!(refused("[server]\ncpus = \"two\"\n"));
+    assert_snapshot!(refused("[server\ncpus = 2\n"));
+}
+
+#[test]
+fn every_problem_is_shown_at_once() {
+    assert_snapshot!(refused(
+        r#"
+[network]
+subnet = "192.168.7.0/24"
+server = "192.168.8.1"
+dhcp-range = ["192.168.7.200", "192.168.7.100"]
+domain = "lab_test"
+net-uuid = "7"
+
+[server]
+memory = "1G"
+cpus = 0
+disk = "1MiB"
+
+[distribution.ubuntu]
+release = "Noble Numbat"
+mirror = "ftp://example"
+
+[[target]]
+name = "server"
+mac = "53:54:00:4c:42:01"
+
+[[target]]
+name = "Web1"
+packages = ["ok", "rm -rf /"]
+
+[[target]]
+name = "a"
+mac = "52:54:00:4c:42:01"
+
+[[target]]
+name = "a"
+mac = "52:54:00:4c:42:01"
+"#
+    ));
+}
+
+#[test]
+fn subnets_ranges_and_server_addresses_must_fit() {
+    let one = |text: &str| refused(text).lines().next().unwrap().to_owned();
+    let network = |keys: &str| one(&format!("[network]\n{keys}\n"));
+    assert_snapshot!(network("subnet = '192.168.7.9/24'"), @"lab.toml:2:10: 192.168.7.9/24 is an address in a subnet, not a subnet");
+    assert_snapshot!(network("subnet = '192.168.7.0/30'"), @"lab.toml:2:10: a lab needs a subnet from /8 to /29, not /30");
+    assert_snapshot!(network("subnet = '10.0.0.0/8'"), @"lab.toml:2:10: 10.0.0.0/8 overlaps 10.0.2.0/24, which the server's uplink uses");
+    assert_snapshot!(network("server = '192.168.105.255'"), @"lab.toml:2:10: the server's address, 192.168.105.255, is the subnet's network or broadcast address");
+    assert_snapshot!(network("server = '192.168.105.150'\ndhcp-range = ['192.168.105.100', '192.168.105.199']"), @"lab.toml:3:14: dhcp-range holds 192.168.105.150, the server's own address");
+    assert_snapshot!(network("dhcp-range = ['192.168.105.100']"), @"lab.toml:2:14: dhcp-range must be two addresses, the first and the last");
+    assert_snapshot!(network("server = '192.168.105.150'"), @"lab.toml:2:10: the server's address is in the range for DHCP, 192.168.105.100 to 192.168.105.199");
+}
+
+#[test]
+fn a_smaller_subnet_has_a_range_that_fits() {
+    let lab = parse("[network]\nsubnet = '172.20.0.0/28'\n");
+    assert_eq!(lab.network.server.to_string(), "172.20.0.1");
+    assert_eq!(lab.network.dhcp_start.to_string(), "172.20.0.5");
+    assert_eq!(lab.network.dhcp_end.to_string(), "172.20.0.11");
+}

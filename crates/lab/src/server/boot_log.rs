@@ -1,0 +1,120 @@
+//! How far the server's boot is, from its serial console.
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::PathBuf;
+
+/// What a line of the console means, in the order of a boot.
+const STAGES: &[(&str, &str)] = &[
+    ("BdsDxe: starting", "firmware starts the boot loader"),
+    ("GNU GRUB", "GRUB"),
+    ("Linux version", "kernel"),
+    ("cloud-init-local.service", "cloud-init"),
+    ("Reading package lists", "installing packages"),
+    ("Setting up isc-dhcp-server", "setting up the DHCP server"),
+    ("Setting up tftpd-hpa", "setting up the TFTP server"),
+    ("Setting up nginx ", "setting up the web server"),
+    ("Valid schema", "checking the configuration"),
+];
+
+/// Lines that say that set-up went wrong for good.
+const FAILURES: &[&str] = &[
+    "Failed to run module scripts",
+    "Failure when attempting to install packages",
+    "Kernel panic",
+];
+
+/// Reads a console's log as it grows.
+#[derive(Debug)]
+pub(super) struct BootLog {
+    path: PathBuf,
+    read: u64,
+    partial: String,
+    reached: usize,
+    failure: Option<String>,
+}
+
+impl BootLog {
+    /// The log at `path`, from what is there now: an older boot's lines are
+    /// not this one's, but a console that was just opened starts at its head.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            read: 0,
+            partial: String::new(),
+            reached: 0,
+            failure: None,
+        }
+    }
+
+    /// Stages reached since the last call.
+    pub(super) fn news(&mut self) -> Vec<&'static str> {
+        let mut text = Vec::new();
+        let Ok(mut file) = std::fs::File::open(&self.path) else {
+            return vec![];
+        };
+        let length = file.metadata().map_or(0, |m| m.len());
+        if length < self.read {
+            self.read = 0;
+        }
+        if file.seek(SeekFrom::Start(self.read)).is_err() || file.read_to_end(&mut text).is_err() {
+            return vec![];
+        }
+        self.read += text.len() as u64;
+        self.partial.push_str(&String::from_utf8_lossy(&text));
+        let complete = self.partial.rfind('\n').map_or(0, |at| at + 1);
+        let lines: String = self.partial.drain(..complete).collect();
+        lines.lines().filter_map(|line| self.line(line)).collect()
+    }
+
+    fn line(&mut self, line: &str) -> Option<&'static str> {
+        if self.failure.is_none() && FAILURES.iter().any(|sign| line.contains(sign)) {
+            self.failure = Some(line.trim().to_owned());
+        }
+        let ahead = STAGES[self.reached..]
+            .iter()
+            .position(|(sign, _)| line.contains(sign))?;
+        self.reached += ahead + 1;
+        Some(STAGES[self.reached - 1].1)
+    }
+
+    /// The line that says why set-up failed, if one did.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// The last stage that was reached.
+    pub(super) fn last(&self) -> Option<&'static str> {
+        self.reached.checked_sub(1).map(|at| STAGES[at].1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn stages_are_told_once_and_in_order_as_the_log_grows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("serial.log");
+        let mut log = BootLog::new(path.clone());
+        assert!(log.news().is_empty());
+        let mut file = std::fs::File::create(&path).unwrap();
+        write!(file, "BdsDxe: starting Boot0001\r\nLinux ver").unwrap();
+        assert_eq!(log.news(), ["firmware starts the boot loader"]);
+        writeln!(file, "sion 6.12\r\nBdsDxe: starting again").unwrap();
+        assert_eq!(log.news(), ["kernel"]);
+        assert_eq!(log.last(), Some("kernel"));
+        assert_eq!(log.failure(), None);
+    }
+
+    #[test]
+    fn a_failed_set_up_is_noticed_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("serial.log");
+        std::fs::write(&path, "x\nWARNING: Failed to run module scripts_user (x)\n").unwrap();
+        let mut log = BootLog::new(path);
+        log.news();
+        assert!(log.failure().unwrap().contains("scripts_user"));
+    }
+}

@@ -1,0 +1,186 @@
+use protocol::Progress;
+
+use super::*;
+
+fn follower(installed: bool) -> Follower {
+    Follower {
+        name: "target1".to_owned(),
+        at: Point::PowerOn,
+        moved: Instant::now(),
+        heard: Instant::now(),
+        trouble: None,
+        installed,
+        log: "vm/target1/serial.log".into(),
+    }
+}
+
+fn event(stage: Stage) -> Event {
+    Event {
+        seq: 1,
+        time: 0,
+        machine: Some("target1".to_owned()),
+        mac: None,
+        stage,
+        state: None,
+        message: None,
+        progress: None,
+        detail: None,
+    }
+}
+
+enum Step {
+    Event(Event),
+    Console(Meaning),
+}
+
+/// Runs the steps; what was said, and whether it ended ready.
+fn run(follower: &mut Follower, steps: Vec<Step>) -> (String, Result<bool, String>) {
+    let mut out = Vec::new();
+    let mut say = Say::new(&mut out, "target1");
+    let mut end = Ok(false);
+    for step in steps {
+        let taken = match step {
+            Step::Event(event) => follower.event(&event, &mut say),
+            Step::Console(meaning) => follower.console(meaning, &mut say),
+        };
+        end = taken.map_err(|error| error.to_string());
+        if !matches!(end, Ok(false)) {
+            break;
+        }
+    }
+    (String::from_utf8(out).unwrap(), end)
+}
+
+use Meaning::{Fatal, Reached, Trouble};
+use Step::{Console as C, Event as E};
+
+#[test]
+fn a_whole_installation() {
+    let streaming = |done| Event {
+        progress: Some(Progress {
+            done,
+            total: Some(200),
+        }),
+        ..event(Stage::Streaming)
+    };
+    let (said, end) = run(
+        &mut follower(false),
+        vec![
+            C(Reached(Point::Firmware)),
+            C(Reached(Point::Firmware)),
+            C(Reached(Point::NetworkBoot)),
+            C(Reached(Point::Loader)),
+            C(Reached(Point::Ipxe)),
+            E(event(Stage::Script)),
+            C(Reached(Point::Kernel)),
+            E(event(Stage::Plan)),
+            C(Reached(Point::Installer)),
+            E(streaming(0)),
+            E(streaming(100)),
+            E(streaming(200)),
+            E(event(Stage::Verified)),
+            E(event(Stage::Seeded)),
+            E(event(Stage::Rebooting)),
+            C(Reached(Point::Firmware)),
+            C(Reached(Point::BootLoader)),
+            C(Reached(Point::Kernel)),
+            C(Reached(Point::CloudInit)),
+            E(event(Stage::Booted)),
+            C(Reached(Point::Login)),
+            E(event(Stage::Ready)),
+        ],
+    );
+    assert_eq!(end, Ok(true));
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn an_installed_machine_only_has_to_boot() {
+    let (said, end) = run(
+        &mut follower(true),
+        vec![
+            C(Reached(Point::BootLoader)),
+            C(Reached(Point::Kernel)),
+            C(Reached(Point::Login)),
+        ],
+    );
+    assert_eq!(end, Ok(true), "{said}");
+    let (_, end) = run(&mut follower(false), vec![C(Reached(Point::Login))]);
+    assert_eq!(end, Ok(false), "one that is being installed has to report");
+}
+
+#[test]
+fn failures_say_what_was_reached_and_what_went_before() {
+    let failed = Event {
+        message: Some("digest mismatch".to_owned()),
+        ..event(Stage::Failed)
+    };
+    let (_, end) = run(
+        &mut follower(false),
+        vec![E(event(Stage::Streaming)), E(failed)],
+    );
+    insta::assert_snapshot!(end.unwrap_err(), @r"
+    target1 failed after `image streams to the disk`: digest mismatch
+      its console: vm/target1/serial.log
+    ");
+    let (said, end) = run(
+        &mut follower(false),
+        vec![
+            C(Reached(Point::NetworkBoot)),
+            C(Trouble("the firmware got no DHCP offer")),
+            C(Fatal("the firmware found nothing to boot")),
+        ],
+    );
+    assert!(
+        said.ends_with("target1: the firmware got no DHCP offer\n"),
+        "{said}"
+    );
+    insta::assert_snapshot!(end.unwrap_err(), @r"
+    target1 failed after `firmware asks for network boot`: the firmware found nothing to boot (the firmware got no DHCP offer before that)
+      its console: vm/target1/serial.log
+    ");
+    let template = Event {
+        message: Some("install.ipxe:3: no such variable".to_owned()),
+        ..event(Stage::Template)
+    };
+    let (_, end) = run(&mut follower(false), vec![E(template)]);
+    assert!(end.unwrap_err().contains("install.ipxe:3"));
+}
+
+#[test]
+fn a_machine_that_starts_over_is_followed_from_there() {
+    let mut follower = follower(false);
+    let (said, _) = run(
+        &mut follower,
+        vec![
+            E(event(Stage::Streaming)),
+            C(Reached(Point::Firmware)),
+            C(Reached(Point::NetworkBoot)),
+            E(event(Stage::Script)),
+            E(event(Stage::Plan)),
+            E(event(Stage::Script)),
+        ],
+    );
+    assert_eq!(said.matches("starts over").count(), 2, "{said}");
+    assert_eq!(follower.at, Point::Script);
+}
+
+#[test]
+fn standing_still_names_the_usual_cause() {
+    let mut follower = follower(false);
+    follower.at = Point::NetworkBoot;
+    follower.trouble = Some("the firmware got no DHCP offer");
+    assert!(follower.check_time().is_ok());
+    let ago = |seconds| {
+        Instant::now()
+            .checked_sub(Duration::from_secs(seconds))
+            .unwrap()
+    };
+    follower.moved = ago(181);
+    assert!(follower.check_time().is_ok(), "its console still talks");
+    follower.moved = ago(541);
+    assert!(follower.check_time().is_err(), "but it has said enough");
+    follower.moved = ago(181);
+    follower.heard = ago(61);
+    insta::assert_snapshot!(follower.check_time().unwrap_err().to_string());
+}

@@ -1,0 +1,47 @@
+//! Starting a program that outlives us and holds on to nothing of ours.
+
+#![allow(
+    unsafe_code,
+    reason = "setsid between fork and exec has no safe form in std, and descriptors that were \
+              inherited can only be reached by their number"
+)]
+
+use std::os::fd::BorrowedFd;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::io::{FdFlags, fcntl_setfd};
+
+/// Makes `command` start in a session of its own, so that neither Ctrl-C nor
+/// the end of the terminal or of the build reaches it.
+pub(super) fn own_session(command: &mut Command) {
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed;
+    // setsid is one, and nothing is allocated.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            Ok(())
+        });
+    }
+}
+
+/// Keeps every descriptor above standard error from programs that we start.
+/// Make's jobserver and the executor's pipes are inherited without the flag
+/// that does so; a QEMU that kept them would keep a build from ever ending.
+pub(super) fn keep_descriptors() -> std::io::Result<()> {
+    for entry in std::fs::read_dir("/dev/fd")? {
+        let name = entry?.file_name();
+        let Some(number) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        if number > 2 {
+            // SAFETY: the number was just listed as an open descriptor of this
+            // process; it is borrowed for one call that closes nothing. Should
+            // it have been closed since (the listing's own is), the call says
+            // so and nothing else happens.
+            let fd = unsafe { BorrowedFd::borrow_raw(number) };
+            let _ = fcntl_setfd(fd, FdFlags::CLOEXEC);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! Virtual machines: what is run, how it is started, watched and stopped.
+
+pub mod args;
+mod cli;
+mod content;
+mod detach;
+mod disk;
+mod launch;
+mod plug;
+pub mod process;
+pub mod qmp;
+mod ready;
+mod record;
+mod socket;
+mod start;
+mod stop;
+
+pub use cli::{Args, HostArgs, run};
+pub use content::refresh as refresh_content;
+pub use disk::{DiskRecord, Fingerprint, discard};
+pub use launch::{LaunchError, last_lines};
+pub use plug::ensure_port;
+pub use ready::ready;
+pub use record::{Forwards, Record, State};
+pub use socket::connect;
+pub use start::{Options, Started, start_server, start_target};
+pub use stop::{Stopped, stop};

@@ -1,0 +1,12 @@
+//! VMs with a real QEMU: started, found, killed, stopped.
+//!
+//! Their firmware is zeros, so nothing boots; what is tested is all around it.
+
+#![cfg(target_os = "linux")]
+
+mod bench;
+mod bridge;
+mod bringup;
+mod ends;
+mod files;
+mod starts;

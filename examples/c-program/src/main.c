@@ -1,0 +1,4 @@
+#include "greet.h"
+#include <stdio.h>
+
+int main(void) { puts(greeting()); return 0; }

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Runs once, when cloud-init has installed the packages and written the
+# configuration: checks all of it with the services' own checkers, then starts.
+set -eu
+
+mount -o ro,umask=022 /dev/disk/by-label/CIDATA /mnt
+install -m 0755 /mnt/bootd /usr/local/bin/bootd
+umount /mnt
+
+mkdir -p /srv/content /srv/site /srv/tftp
+for loader in ipxe.efi ipxe-arm64.efi undionly.kpxe; do
+	if [ -f "/usr/lib/ipxe/$loader" ]; then cp "/usr/lib/ipxe/$loader" /srv/tftp/; fi
+done
+test -f /srv/tftp/ipxe.efi
+echo 'LABEL=CONTENT /srv/content vfat ro,nofail,umask=022 0 0' >>/etc/fstab
+rm -f /etc/nginx/sites-enabled/default
+ln -sf ../sites-available/lab /etc/nginx/sites-enabled/lab
+
+cloud-init schema --system
+if [ -x /usr/sbin/dhcpd ]; then dhcpd -t -cf /etc/dhcp/dhcpd.conf; fi
+if [ -x /usr/sbin/dnsmasq ]; then dnsmasq --test; fi
+nginx -t
+nft -c -f /etc/nftables.conf
+
+rm -f /usr/sbin/policy-rc.d
+sysctl --quiet --system
+systemctl daemon-reload
+dhcp=isc-dhcp-server
+if [ -x /usr/sbin/dnsmasq ]; then dhcp=dnsmasq; fi
+systemctl --no-pager enable nftables "$dhcp" tftpd-hpa nginx bootd
+systemctl --no-pager restart systemd-resolved nftables "$dhcp" tftpd-hpa nginx bootd
+/usr/local/sbin/lab-content

@@ -1,0 +1,83 @@
+//! The lab end to end: a checkout of its own, `make up`, and everything that a
+//! user does after it. The steps stand on each other and run in this order;
+//! once the lab has not come up, those after it say so instead of waiting.
+
+mod steps;
+
+use std::sync::Mutex;
+
+use e2e::Checkout;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A step of the test.
+type Step = fn(&Checkout) -> anyhow::Result<()>;
+
+/// Every step, in order.
+const STEPS: &[(&str, Step)] = &[
+    (
+        "broken_input_is_refused_with_its_place",
+        steps::input::broken_input,
+    ),
+    ("make_up_brings_up_server_and_target", steps::up::comes_up),
+    ("the_server_runs_the_real_services", steps::up::services),
+    ("the_target_is_installed_and_configured", steps::up::target),
+    ("the_target_reaches_beyond_the_server", steps::up::beyond),
+    (
+        "consoles_show_every_stage_of_a_real_boot",
+        steps::up::consoles,
+    ),
+    ("a_second_make_up_runs_nothing", steps::change::nothing),
+    (
+        "an_edited_template_is_served_without_a_reboot",
+        steps::change::template,
+    ),
+    (
+        "reprovision_installs_with_the_edit",
+        steps::change::reprovision,
+    ),
+    ("killed_machines_come_back", steps::life::killed),
+    ("two_make_up_at_once_do_not_clash", steps::life::at_once),
+    (
+        "down_leaves_no_process_and_up_goes_on",
+        steps::life::down_and_up,
+    ),
+    ("another_lab_beside_this_one", steps::life::beside),
+    ("clean_leaves_nothing", steps::life::clean),
+];
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let shared: &'static Mutex<Option<Result<Checkout, String>>> =
+        Box::leak(Box::new(Mutex::new(None)));
+    let trials = STEPS
+        .iter()
+        .map(|(name, step)| {
+            Trial::test(*name, move || {
+                let mut guard = shared
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                let checkout = guard
+                    .get_or_insert_with(|| Checkout::new().map_err(|error| format!("{error:#}")));
+                match checkout {
+                    Ok(checkout) => {
+                        let start = std::time::Instant::now();
+                        let result = step(checkout);
+                        eprintln!("    {name}: {:.1} s", start.elapsed().as_secs_f64());
+                        result.map_err(|error| Failed::from(format!("{error:#}")))
+                    }
+                    Err(error) => Err(Failed::from(error.clone())),
+                }
+            })
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // before the process ends, so that nothing runs on
+    drop(
+        shared
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take(),
+    );
+    conclusion.exit();
+}

@@ -1,0 +1,6 @@
+//! The steps of the end-to-end test, by what they are about.
+
+pub(crate) mod change;
+pub(crate) mod input;
+pub(crate) mod life;
+pub(crate) mod up;

@@ -1,0 +1,160 @@
+//! A copy of the repository's files, with a lab in it.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use fs_err as fs;
+
+use crate::Outcome;
+
+/// What `make` has built or found already and need not again.
+const TAKEN_ALONG: &[&str] = &["build/bin", "build/host-packages"];
+
+/// A checkout of its own: what a test edits in it is nobody else's.
+#[derive(Debug)]
+pub struct Checkout {
+    dir: tempfile::TempDir,
+}
+
+impl Checkout {
+    /// Copies the files that git knows from the repository around this package.
+    pub fn new() -> anyhow::Result<Self> {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .context("the repository around tests/")?;
+        let dir = tempfile::Builder::new().prefix("lab-e2e-").tempdir()?;
+        let list = Command::new("git")
+            .args([
+                "ls-files",
+                "-z",
+                "--cached",
+                "--others",
+                "--exclude-standard",
+            ])
+            .current_dir(repository)
+            .output()
+            .context("starting git")?;
+        anyhow::ensure!(list.status.success(), "git ls-files failed");
+        let checkout = Self { dir };
+        for file in String::from_utf8(list.stdout)?.split_terminator('\0') {
+            copy(&repository.join(file), &checkout.path(file))?;
+        }
+        for path in TAKEN_ALONG {
+            copy(&repository.join(path), &checkout.path(path))?;
+        }
+        Ok(checkout)
+    }
+
+    /// A file of the checkout.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.dir.path().join(file)
+    }
+
+    /// The text of a file of the checkout.
+    pub fn read(&self, file: &str) -> anyhow::Result<String> {
+        let bytes = fs::read(self.path(file))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Runs `make` with these arguments.
+    pub fn make(&self, arguments: &[&str]) -> anyhow::Result<Outcome> {
+        let (mut reader, writer) = std::io::pipe()?;
+        let start = Instant::now();
+        let mut make = Command::new("make");
+        make.args(arguments)
+            .current_dir(self.dir.path())
+            // the test may itself run under make, whose jobs are not ours
+            .env_remove("MAKEFLAGS")
+            .env_remove("MAKELEVEL")
+            .env_remove("MFLAGS")
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer);
+        let mut child = make.spawn().context("starting make")?;
+        drop(make);
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes)?;
+        let status = child.wait()?;
+        Ok(Outcome {
+            command: format!("make {}", arguments.join(" ")),
+            code: status.code(),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            took: start.elapsed(),
+        })
+    }
+
+    /// Runs `command` on a machine of the lab.
+    pub fn ssh(&self, vm: &str, command: &str) -> anyhow::Result<Outcome> {
+        self.make(&["ssh", &format!("VM={vm}"), &format!("CMD={command}")])
+    }
+
+    /// Does `during` with `old` replaced by `new` in a file; the file is put
+    /// back afterwards, whatever happened.
+    pub fn with_edit<T>(
+        &self,
+        file: &str,
+        old: &str,
+        new: &str,
+        during: impl FnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let before = self.read(file)?;
+        anyhow::ensure!(before.contains(old), "{file} has no {old:?} to edit");
+        fs::write(self.path(file), before.replacen(old, new, 1))?;
+        let result = during(self);
+        fs::write(self.path(file), before)?;
+        result
+    }
+
+    /// The record of a running VM.
+    pub fn record(&self, vm: &str) -> anyhow::Result<serde_json::Value> {
+        let text = self.read(&format!("build/labs/lab/vm/{vm}/vm.json"))?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Processes whose command line or working folder is in this checkout.
+    pub fn processes(&self) -> anyhow::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc")? {
+            let process = entry?.path();
+            let Ok(folder) = std::fs::read_link(process.join("cwd")) else {
+                continue;
+            };
+            if folder.starts_with(self.dir.path()) {
+                let arguments = std::fs::read(process.join("cmdline")).unwrap_or_default();
+                found.push(String::from_utf8_lossy(&arguments).replace('\0', " "));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Drop for Checkout {
+    /// Nothing runs on after the test, however it ended.
+    fn drop(&mut self) {
+        let labs = std::fs::read_dir(self.path("build/labs"))
+            .into_iter()
+            .flatten();
+        for lab in labs.flatten() {
+            let name = format!("LAB={}", lab.file_name().to_string_lossy());
+            if let Err(error) = self.make(&["clean", &name]).and_then(Outcome::success) {
+                eprintln!("{error:#}");
+            }
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    if from.is_dir() {
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            copy(&entry.path(), &to.join(entry.file_name()))?;
+        }
+    } else if from.exists() {
+        fs::create_dir_all(to.parent().context("a file is in a folder")?)?;
+        fs::copy(from, to)?;
+    }
+    Ok(())
+}
