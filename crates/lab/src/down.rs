@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use protocol::MachineState;
+use protocol::{MachineState, MachineStatus};
 
 use crate::ssh;
 use crate::state::{LabArgs, LabPaths};
@@ -19,6 +19,9 @@ pub struct DownArgs {
     /// Seconds that a guest has to shut down; 0 switches all off.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     grace: u64,
+    /// Shut all down instead of suspending what is up: the next start boots.
+    #[arg(long)]
+    halt: bool,
 }
 
 /// Options of `lab clean`.
@@ -28,16 +31,18 @@ pub struct CleanArgs {
     lab: LabArgs,
 }
 
-/// Stops every VM of the lab; their disks stay.
+/// Stops every VM of the lab; their disks stay, and the memory of those that
+/// were up, so that they go on from there.
 pub fn down(args: &DownArgs) -> anyhow::Result<()> {
-    stop_all(&args.lab.paths()?, Duration::from_secs(args.grace))
+    let grace = Duration::from_secs(args.grace);
+    stop_all(&args.lab.paths()?, grace, !args.halt)
 }
 
 /// Switches every VM off and deletes all that is the lab's.
 pub fn clean(args: &CleanArgs) -> anyhow::Result<()> {
     let lab = args.lab.paths()?;
     // The disks are thrown away, so there is nothing to shut down properly.
-    stop_all(&lab, Duration::ZERO)?;
+    stop_all(&lab, Duration::ZERO, false)?;
     match fs_err::remove_dir_all(lab.root()) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).context("the VMs are stopped, but not all files could be deleted")
@@ -47,9 +52,9 @@ pub fn clean(args: &CleanArgs) -> anyhow::Result<()> {
 }
 
 /// Targets first, all at once: the server is their way to everything.
-fn stop_all(lab: &LabPaths, grace: Duration) -> anyhow::Result<()> {
+fn stop_all(lab: &LabPaths, grace: Duration, suspend: bool) -> anyhow::Result<()> {
     let names = lab.vm_names()?;
-    let installed = installed(lab);
+    let machines = machines(lab);
     let (server, targets): (Vec<_>, Vec<_>) = names.iter().partition(|name| *name == "server");
     let mut failed = Vec::new();
     for group in [targets, server] {
@@ -57,12 +62,15 @@ fn stop_all(lab: &LabPaths, grace: Duration) -> anyhow::Result<()> {
             let threads: Vec<_> = group
                 .iter()
                 .map(|name| {
-                    // A machine in the middle of its installation has nothing
-                    // that listens for a wish to shut down.
-                    let listens = *name == "server"
-                        || installed.as_ref().is_none_or(|known| known.contains(name));
-                    let grace = if listens { grace } else { Duration::ZERO };
-                    (name, scope.spawn(move || stop_one(lab, name, grace)))
+                    let state = state_of(machines.as_deref(), name);
+                    let end = match state {
+                        Some(MachineState::Ready) if suspend => End::Suspend(grace),
+                        _ if *name == "server" && suspend && vm::is_set_up(&lab.vm(name)) => {
+                            End::Suspend(grace)
+                        }
+                        _ => End::Stop(grace_in(state, grace)),
+                    };
+                    (name, scope.spawn(move || end_one(lab, name, end)))
                 })
                 .collect();
             for (name, thread) in threads {
@@ -83,9 +91,30 @@ fn stop_all(lab: &LabPaths, grace: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn stop_one(lab: &LabPaths, name: &str, grace: Duration) -> anyhow::Result<Stopped> {
+/// How a VM is ended. One whose guest is in the middle of its first set-up is
+/// not suspended: what it waits for may be another when it goes on.
+#[derive(Clone, Copy)]
+enum End {
+    Suspend(Duration),
+    Stop(Duration),
+}
+
+fn end_one(lab: &LabPaths, name: &str, end: End) -> anyhow::Result<Stopped> {
     ssh::close(lab, name);
-    vm::stop(&lab.vm(name), grace)
+    match end {
+        End::Suspend(grace) => vm::suspend(&lab.vm(name), name, grace),
+        End::Stop(grace) => vm::stop(&lab.vm(name), grace),
+    }
+}
+
+/// How long a machine in this state is given to shut down. In the middle of
+/// its installation nothing listens for the wish; where nobody knows the
+/// state, as for the server itself, it is asked.
+fn grace_in(state: Option<MachineState>, grace: Duration) -> Duration {
+    match state {
+        None | Some(MachineState::Installed | MachineState::Ready) => grace,
+        Some(_) => Duration::ZERO,
+    }
 }
 
 /// How long `name` is given to shut down: not at all while it is being
@@ -94,26 +123,18 @@ pub(crate) fn grace_for(lab: &LabPaths, name: &str, grace: Duration) -> Duration
     if name == "server" || grace.is_zero() {
         return grace;
     }
-    let known = installed(lab);
-    if known.is_none_or(|known| known.iter().any(|other| other == name)) {
-        grace
-    } else {
-        Duration::ZERO
-    }
+    grace_in(state_of(machines(lab).as_deref(), name), grace)
 }
 
-/// The machines that have a system on their disk; none if nobody knows.
-fn installed(lab: &LabPaths) -> Option<Vec<String>> {
+fn state_of(machines: Option<&[MachineStatus]>, name: &str) -> Option<MachineState> {
+    let machine = machines?.iter().find(|machine| machine.name == name)?;
+    Some(machine.state)
+}
+
+/// What the server knows of the machines; none if it doesn't answer.
+fn machines(lab: &LabPaths) -> Option<Vec<MachineStatus>> {
     let record = State::of(&lab.vm("server")).ok()?.running()?;
-    let machines = Bootd::new(&record.forwards?)
+    Bootd::new(&record.forwards?)
         .machines(Duration::from_secs(1))
-        .ok()?;
-    let on_disk = |state| matches!(state, MachineState::Installed | MachineState::Ready);
-    Some(
-        machines
-            .into_iter()
-            .filter(|m| on_disk(m.state))
-            .map(|m| m.name)
-            .collect(),
-    )
+        .ok()
 }

@@ -20,3 +20,4 @@ pub mod state;
 pub mod status;
 pub mod target;
 pub mod vm;
+mod wake;

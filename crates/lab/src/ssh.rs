@@ -61,10 +61,10 @@ pub fn to(lab: &LabPaths, vm: &str) -> anyhow::Result<Command> {
     Ok(ssh)
 }
 
-/// Runs `script` by the shell of the server, with `input` as its standard
-/// input, and returns what it prints. A failure's text has all that it printed.
-pub fn on_server_with(lab: &LabPaths, script: &str, input: &[u8]) -> anyhow::Result<String> {
-    let mut child = to(lab, "server")?
+/// Runs `script` by the shell of `vm`, with `input` as its standard input, and
+/// returns what it prints. A failure's text has all that it printed.
+pub fn on_with(lab: &LabPaths, vm: &str, script: &str, input: &[u8]) -> anyhow::Result<String> {
+    let mut child = to(lab, vm)?
         .args(["--", "vm", script])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -79,13 +79,19 @@ pub fn on_server_with(lab: &LabPaths, script: &str, input: &[u8]) -> anyhow::Res
     if !output.status.success() {
         let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
         bail!(
-            "on the server, `{script}` failed ({}): {}",
+            "on {vm}, `{script}` failed ({}): {}",
             output.status,
             said.concat().trim()
         );
     }
-    sent.context("sending to the server")?;
-    String::from_utf8(output.stdout).context("the server's answer is not UTF-8")
+    sent.with_context(|| format!("sending to {vm}"))?;
+    String::from_utf8(output.stdout).with_context(|| format!("the answer of {vm} is not UTF-8"))
+}
+
+/// Runs `script` by the shell of the server, with `input` as its standard
+/// input, and returns what it prints.
+pub fn on_server_with(lab: &LabPaths, script: &str, input: &[u8]) -> anyhow::Result<String> {
+    on_with(lab, "server", script, input)
 }
 
 /// Runs `script` by the shell of the server and returns what it prints.

@@ -9,7 +9,8 @@ use super::boot_log::BootLog;
 use crate::fsutil;
 use crate::ssh;
 use crate::state::{LabArgs, LabPaths};
-use crate::vm::{Record, State};
+use crate::vm::{self, Record, State};
+use crate::wake::wake;
 
 /// The services without which no target comes up.
 const SERVICES: &str = "tftpd-hpa nginx bootd nftables";
@@ -41,8 +42,13 @@ struct CloudInit {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let lab = args.lab.paths()?;
     let record = wait_for_http(&lab, Duration::from_secs(args.limit))?;
-    check_cloud_init(&lab)?;
-    check_services(&lab)?;
+    if record.resumed && vm::is_set_up(&lab.vm("server")) {
+        // cloud-init had ended, well, when it was suspended
+        wake(&lab, "server", &services()).context("a service of the server is down")?;
+    } else {
+        check_cloud_init(&lab)?;
+        ssh::on_server(&lab, &services()).context("a service of the server is down")?;
+    }
     let instance = lab.vm("server").set_up();
     fsutil::write_if_changed(
         &instance,
@@ -76,7 +82,7 @@ fn wait_for_http(lab: &LabPaths, limit: Duration) -> anyhow::Result<Record> {
                 vm.serial_log().display()
             );
         }
-        let Err(why) = crate::vm::ready(&record) else {
+        let Err(why) = vm::ready(&record) else {
             return Ok(record);
         };
         anyhow::ensure!(
@@ -110,14 +116,12 @@ fn check_cloud_init(lab: &LabPaths) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_services(lab: &LabPaths) -> anyhow::Result<()> {
-    let script = format!(
+/// A script that fails, and says why, unless every service is active.
+fn services() -> String {
+    format!(
         "dhcp=isc-dhcp-server; if [ -x /usr/sbin/dnsmasq ]; then dhcp=dnsmasq; fi; \
          for s in {SERVICES} $dhcp; do \
          systemctl is-active --quiet $s || {{ echo \"$s is not active:\"; \
          systemctl --no-pager status $s | tail -n 12; exit 1; }}; done"
-    );
-    ssh::on_server(lab, &script)
-        .context("a service of the server is down")
-        .map(drop)
+    )
 }

@@ -169,6 +169,16 @@ impl VmPaths {
         self.dir.join("lab.pcap")
     }
 
+    /// The memory of a VM that was saved.
+    pub fn ram(&self) -> PathBuf {
+        self.dir.join("ram.img")
+    }
+
+    /// What that memory belongs to.
+    pub fn saved(&self) -> PathBuf {
+        self.dir.join("saved.json")
+    }
+
     /// The lock held while the VM is started or stopped.
     pub fn lock(&self) -> PathBuf {
         self.dir.join("lock")

@@ -18,6 +18,7 @@ use crate::fsutil;
 use crate::ssh;
 use crate::state::{LabPaths, VmPaths};
 use crate::vm::{self, DiskRecord, Forwards, Options, Started, State};
+use crate::wake::wake;
 
 /// What has to be done with the disk before the machine starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +133,11 @@ pub(super) fn up(
         provision,
         started,
     } = prepare(lab, name, options, &mut say)?;
+    if started.record().resumed && machine.state == MachineState::Ready {
+        wake(lab, name, "true")?;
+        say.stage("goes on from where it was suspended");
+        return note_ready(&vm);
+    }
     let fresh = matches!(started, Started::Fresh { .. });
     if !fresh && !provision.installed && machine.state == MachineState::Ready {
         say.stage(Point::Ready.about().title);

@@ -66,8 +66,14 @@ impl HostArgs {
             host: self.host.clone(),
             image: self.image.clone(),
             grace: Duration::from_secs(30),
+            fresh: fresh(),
         }
     }
+}
+
+/// `FRESH=1`: boot, whatever was saved.
+fn fresh() -> bool {
+    std::env::var_os("FRESH").is_some_and(|value| !value.is_empty() && value != "0")
 }
 
 #[derive(Debug, clap::Args)]
@@ -108,6 +114,7 @@ fn start(lab: &LabPaths, vm: &str, options: &Options) -> anyhow::Result<()> {
     let record = started.record();
     let how = match &started {
         Started::Already(_) => "runs already".to_owned(),
+        Started::Resumed(_) => "resumed".to_owned(),
         Started::Fresh { new_disk: None, .. } => "started".to_owned(),
         Started::Fresh {
             new_disk: Some(why),

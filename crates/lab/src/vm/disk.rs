@@ -118,8 +118,10 @@ impl DiskRecord {
     }
 }
 
-/// Forgets the disk and the firmware's variables.
+/// Forgets the disk, the firmware's variables and the memory that was saved
+/// with them.
 pub fn discard(vm: &VmPaths) -> anyhow::Result<()> {
+    super::snapshot::forget(vm)?;
     for path in [DiskRecord::path(vm), vm.disk(), vm.vars()] {
         match fs_err::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -184,7 +186,7 @@ pub(super) fn outdated(vm: &VmPaths, wanted: &DiskRecord) -> Option<&'static str
 
 /// Whether the first boot of the disk that is there has been seen to its end:
 /// cloud-init does not do again what it was interrupted in.
-pub(super) fn is_set_up(vm: &VmPaths) -> bool {
+pub fn is_set_up(vm: &VmPaths) -> bool {
     let ended = std::fs::read_to_string(vm.set_up()).unwrap_or_default();
     DiskRecord::read(vm).is_some_and(|record| record.instance == ended.trim())
 }

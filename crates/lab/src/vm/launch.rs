@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 
 use super::process::Identity;
 use super::qmp::{Qmp, QmpError};
+use super::record::Record;
 use super::{args, detach};
 use crate::state::VmPaths;
 
@@ -24,6 +25,38 @@ pub struct LaunchError {
     how: String,
     said: String,
     shown: String,
+}
+
+/// A VM that is about to be started.
+pub(super) struct Body<'a> {
+    pub(super) vm: &'a VmPaths,
+    pub(super) name: &'a str,
+    pub(super) argv: Vec<String>,
+    /// Its disk's installation.
+    pub(super) instance: String,
+    /// Digest of all that would call for a restart if it changed.
+    pub(super) wanted: String,
+}
+
+impl Body<'_> {
+    /// The record of the VM, once it is launched.
+    pub(super) fn record(&self, launched: &Launched) -> Record {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = since.map_or(0, |now| now.as_millis());
+        let (major, minor, micro) = launched.qmp.version();
+        Record {
+            vm: self.name.to_owned(),
+            process: launched.process.clone(),
+            qemu: format!("{major}.{minor}.{micro}"),
+            started: u64::try_from(now).unwrap_or(0),
+            instance: self.instance.clone(),
+            wanted: self.wanted.clone(),
+            forwards: None,
+            content: None,
+            resumed: false,
+            argv: launched.argv.clone(),
+        }
+    }
 }
 
 /// A QEMU that has greeted.

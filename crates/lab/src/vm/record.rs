@@ -50,6 +50,9 @@ pub struct Record {
     /// The content disk that is plugged in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Fingerprint>,
+    /// Whether it went on from saved memory instead of booting.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
     /// The command line.
     pub argv: Vec<String>,
 }

@@ -1,17 +1,19 @@
 //! Starting a VM, or finding that it runs already as it should.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context as _;
 
 use super::args::{self, ServerSpec, TargetSpec};
 use super::content;
 use super::disk::{self, DiskRecord, Fingerprint, Plan};
-use super::launch::launch;
+use super::launch::{Body, launch};
 use super::plug::{ensure_port, forwards, plug_running_targets};
 use super::qmp::Qmp;
 use super::record::{Record, State, forget};
+use super::resume;
+use super::snapshot;
 use super::stop::{end_orphan, stop_locked};
 use crate::config::{Network, Resolved};
 use crate::host::{Arch, Backend, Host};
@@ -28,6 +30,8 @@ pub struct Options {
     /// How long a guest may take to shut down if it has to be started anew
     /// from the disk that it has.
     pub grace: Duration,
+    /// Boot, whatever was saved.
+    pub fresh: bool,
 }
 
 /// What a start came to.
@@ -35,6 +39,8 @@ pub struct Options {
 pub enum Started {
     /// It ran already, from the same things.
     Already(Record),
+    /// It goes on from where it was suspended.
+    Resumed(Record),
     /// It was started; with a new disk if that says why.
     Fresh {
         /// The running VM.
@@ -48,7 +54,7 @@ impl Started {
     /// The running VM.
     pub fn record(&self) -> &Record {
         match self {
-            Self::Already(record) | Self::Fresh { record, .. } => record,
+            Self::Already(record) | Self::Resumed(record) | Self::Fresh { record, .. } => record,
         }
     }
 }
@@ -95,10 +101,12 @@ pub fn start_server(lab: &LabPaths, options: &Options) -> anyhow::Result<Started
         plan: &plan,
         network: &network,
         grace: options.grace,
+        fresh: options.fresh,
     };
     let started = start(what, |qmp, record| {
         record.forwards = Some(forwards(qmp, &network)?);
-        if content_is_there {
+        // a resumed guest knows the content disk that it was saved with
+        if content_is_there && !record.resumed {
             record.content = Some(Fingerprint::of(&lab.content(), None)?);
         }
         Ok(())
@@ -113,6 +121,10 @@ pub fn start_server(lab: &LabPaths, options: &Options) -> anyhow::Result<Started
             }
             let record = content::refresh(lab, record)?;
             Ok(Started::Already(record))
+        }
+        Started::Resumed(record) => {
+            plug_running_targets(lab, &config, &network)?;
+            Ok(Started::Resumed(content::refresh(lab, record)?))
         }
         Started::Fresh { .. } => {
             plug_running_targets(lab, &config, &network)?;
@@ -151,6 +163,7 @@ pub fn start_target(lab: &LabPaths, name: &str, options: &Options) -> anyhow::Re
         plan: &plan,
         network: &network,
         grace: options.grace,
+        fresh: options.fresh,
     };
     start(what, |_, _| Ok(()))
 }
@@ -165,6 +178,7 @@ struct What<'a> {
     plan: &'a Plan<'a>,
     network: &'a Network,
     grace: Duration,
+    fresh: bool,
 }
 
 /// The common part; `complete` fills in what only a running QEMU knows.
@@ -180,6 +194,7 @@ fn start(
         plan,
         network,
         grace,
+        fresh,
     } = what;
     let disk = disk::wanted(vm, plan)?;
     let new_disk = disk::outdated(vm, &disk).or_else(|| {
@@ -225,7 +240,6 @@ fn start(
         disk::create(vm, plan, &disk)?;
     }
     disk::refresh_vars(vm, plan.firmware)?;
-    keep_last(&vm.serial_log())?;
     keep_last(&vm.pcap())?;
     let instance = DiskRecord::read(vm)
         .context("the disk that was just made is gone")?
@@ -233,24 +247,22 @@ fn start(
     if network.backend == Backend::Bridge {
         net::bridge::plug(network, name)?;
     }
-    let mut launched = launch(vm, name, argv)?;
-    let version = launched.qmp.version();
-    let mut record = Record {
-        vm: name.to_owned(),
-        process: launched.process,
-        qemu: format!("{}.{}.{}", version.0, version.1, version.2),
-        started: u64::try_from(
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |now| now.as_millis()),
-        )
-        .unwrap_or(0),
+    let body = Body {
+        vm,
+        name,
+        argv,
         instance,
         wanted,
-        forwards: None,
-        content: None,
-        argv: launched.argv,
     };
+    if let Some((mut qmp, mut record)) = resume::attempt(&body, fresh)? {
+        complete(&mut qmp, &mut record)?;
+        record.write(vm)?;
+        snapshot::go_on(vm, &mut qmp)?;
+        return Ok(Started::Resumed(record));
+    }
+    keep_last(&vm.serial_log())?;
+    let mut launched = launch(vm, name, body.argv.clone())?;
+    let mut record = body.record(&launched);
     // Written at once, so that whatever happens next, `stop` finds the process.
     record.write(vm)?;
     complete(&mut launched.qmp, &mut record)?;

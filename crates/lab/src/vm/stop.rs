@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::process::Identity;
 use super::qmp::Qmp;
-use super::record::{State, forget};
+use super::record::{Record, State, forget};
+use super::snapshot;
 use crate::net::bridge;
 use crate::state::{VmLock, VmPaths};
 
@@ -24,6 +25,8 @@ pub enum Stopped {
     ByQemu,
     /// It took a signal.
     BySignal,
+    /// Its memory is on disk, and it can go on from there.
+    Suspended,
 }
 
 impl Stopped {
@@ -35,6 +38,7 @@ impl Stopped {
             Self::ByGuest => "shut down",
             Self::ByQemu => "switched off",
             Self::BySignal => "had to be ended by a signal",
+            Self::Suspended => "suspended",
         }
     }
 }
@@ -51,6 +55,38 @@ pub fn stop(vm: &VmPaths, grace: Duration) -> anyhow::Result<Stopped> {
     }
     let _lock = VmLock::take(vm)?;
     stop_locked(vm, grace)
+}
+
+/// Stops a VM so that its next start goes on from where it is. One whose
+/// memory can't be saved is stopped, which it is said why.
+pub fn suspend(vm: &VmPaths, name: &str, grace: Duration) -> anyhow::Result<Stopped> {
+    if !vm.dir().exists() {
+        return Ok(Stopped::Already);
+    }
+    let _lock = VmLock::take(vm)?;
+    if let State::Running(record) = State::of(vm)? {
+        match save_and_quit(vm, &record) {
+            Ok(()) => {
+                bridge::unplug(&record.argv)?;
+                forget(vm)?;
+                return Ok(Stopped::Suspended);
+            }
+            Err(error) => eprintln!("{name}: can't be suspended, so it is shut down: {error:#}"),
+        }
+    }
+    stop_locked(vm, grace)
+}
+
+fn save_and_quit(vm: &VmPaths, record: &Record) -> anyhow::Result<()> {
+    let mut qmp = Qmp::connect(&vm.qmp(), Duration::from_secs(10))?;
+    snapshot::save(vm, record, &mut qmp)?;
+    // QEMU may close the connection before it answers.
+    let _ = qmp.execute("quit", json!({}));
+    drop(qmp);
+    if !gone(&record.process, QUIT) {
+        end(vm, &record.process, Duration::ZERO)?;
+    }
+    Ok(())
 }
 
 pub(super) fn stop_locked(vm: &VmPaths, grace: Duration) -> anyhow::Result<Stopped> {
@@ -87,7 +123,7 @@ pub(super) fn end_orphan(vm: &VmPaths) -> bool {
     true
 }
 
-fn end(vm: &VmPaths, process: &Identity, grace: Duration) -> anyhow::Result<Stopped> {
+pub(super) fn end(vm: &VmPaths, process: &Identity, grace: Duration) -> anyhow::Result<Stopped> {
     if let Ok(mut qmp) = Qmp::connect(&vm.qmp(), Duration::from_secs(2)) {
         if !grace.is_zero()
             && qmp.execute("system_powerdown", json!({})).is_ok()

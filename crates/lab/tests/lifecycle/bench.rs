@@ -169,6 +169,7 @@ impl Bench {
             host: self.path("host.toml"),
             image: self.path("server.raw"),
             grace: Duration::from_millis(200),
+            fresh: false,
         }
     }
 

@@ -10,3 +10,4 @@ mod bringup;
 mod ends;
 mod files;
 mod starts;
+mod suspends;
