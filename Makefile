@@ -37,7 +37,8 @@ endif
 help:
 	@sed -n 's/^## //p' Makefile
 
-## make up              bring the lab up: host packages, images, server, targets
+## make up [FRESH=1]    bring the lab up: host packages, images, server, targets;
+##                      what was suspended goes on, with FRESH=1 it boots
 .PHONY: up
 up: $(filter machine-%,$(HERMAKE_TASKS))
 	@$(lab) up-summary --lab $(LAB)
@@ -45,10 +46,11 @@ up: $(filter machine-%,$(HERMAKE_TASKS))
 .PHONY: server
 server: push
 
-## make down            stop the VMs; the next `make up` goes on from their disks
+## make down [HALT=1]   suspend the VMs; the next `make up` goes on in a second
+##                      (HALT=1: shut them down, their disks stay)
 .PHONY: down
 down:
-	@if [ -x $(lab) ]; then $(lab) down --lab $(LAB); elif [ -d $(STATE)/vm ]; then \
+	@if [ -x $(lab) ]; then $(lab) down --lab $(LAB) $(if $(HALT),--halt); elif [ -d $(STATE)/vm ]; then \
 	echo "$(STATE) is there and $(lab) is not: make up builds it"; exit 1; fi
 
 ## make clean           stop the VMs and delete all that this lab made
