@@ -38,8 +38,12 @@ const STEPS: &[(&str, Step)] = &[
     ("killed_machines_come_back", steps::life::killed),
     ("two_make_up_at_once_do_not_clash", steps::life::at_once),
     (
-        "down_leaves_no_process_and_up_goes_on",
-        steps::life::down_and_up,
+        "down_suspends_and_up_goes_on_from_there",
+        steps::life::suspended,
+    ),
+    (
+        "damaged_memory_is_dropped_and_all_boots",
+        steps::life::damaged,
     ),
     ("another_lab_beside_this_one", steps::life::beside),
     ("clean_leaves_nothing", steps::life::clean),
