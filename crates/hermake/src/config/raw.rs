@@ -170,6 +170,9 @@ pub struct Task {
     pub status: Option<Spanned<Vec<Text>>>,
     /// `service`: stops it and returns.
     pub stop: Option<Spanned<Vec<Text>>>,
+    /// `service`: what a running one is brought up to date by, instead of
+    /// `stop` and `start`.
+    pub reload: Option<Spanned<Vec<Text>>>,
 }
 
 /// Kinds of tasks.

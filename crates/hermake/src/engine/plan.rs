@@ -306,6 +306,7 @@ fn command(task: &Task) -> Vec<(String, String)> {
             list("start", &service.start);
             list("ready", service.ready.as_deref().unwrap_or_default());
             list("stop", &service.stop);
+            list("reload", service.reload.as_deref().unwrap_or_default());
         }
         Kind::Fetch { urls, digest } => {
             list("url", urls);

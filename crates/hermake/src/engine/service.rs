@@ -76,10 +76,18 @@ impl Engine {
         // not before it is up is anything known of it: a kill in between makes the next call start again
         self.state().forget(&task.id)?;
         // What runs without a record is what an interrupted call started: `start` goes on from it.
-        if running && !matches!(why, Why::NoRecord) {
-            self.step(task, "stop", &service.stop, &mut log)?;
+        let outdated = running && !matches!(why, Why::NoRecord);
+        match &service.reload {
+            Some(reload) if outdated && !self.options.force => {
+                self.step(task, "reload", reload, &mut log)?;
+            }
+            _ => {
+                if outdated {
+                    self.step(task, "stop", &service.stop, &mut log)?;
+                }
+                self.step(task, "start", &service.start, &mut log)?;
+            }
         }
-        self.step(task, "start", &service.start, &mut log)?;
         if let Some(ready) = &service.ready {
             self.step(task, "ready", ready, &mut log)?;
         }

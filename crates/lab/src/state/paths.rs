@@ -179,6 +179,16 @@ impl VmPaths {
         self.dir.join("saved.json")
     }
 
+    /// The pipe to the guest's port `lab.wake`.
+    pub fn wake_in(&self) -> PathBuf {
+        self.dir.join("wake.in")
+    }
+
+    /// The pipe from the guest's port `lab.wake`.
+    pub fn wake_out(&self) -> PathBuf {
+        self.dir.join("wake.out")
+    }
+
     /// The lock held while the VM is started or stopped.
     pub fn lock(&self) -> PathBuf {
         self.dir.join("lock")

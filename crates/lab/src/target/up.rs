@@ -134,7 +134,7 @@ pub(super) fn up(
         started,
     } = prepare(lab, name, options, &mut say)?;
     if started.record().resumed && machine.state == MachineState::Ready {
-        wake(lab, name, "true")?;
+        wake(lab, name)?;
         say.stage("goes on from where it was suspended");
         return note_ready(&vm);
     }
