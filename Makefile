@@ -116,6 +116,11 @@ test-e2e: $(HERMAKE)
 bench: $(HERMAKE)
 	HERMAKE=$(abspath $(HERMAKE)) cargo run --quiet --release --locked -p hermake --example bench -- $(B)
 
+## make bench-lab       what the lab costs: cold, down, resumed, nothing to do
+.PHONY: bench-lab
+bench-lab: $(HERMAKE)
+	cargo run --quiet --release --locked -p e2e --bin bench-lab
+
 # --- what that stands on ----------------------------------------------------
 
 # Host packages; the script looks for them, so once per version of it is enough.
