@@ -110,8 +110,8 @@ pub fn address_of(lab: &LabPaths, mac: Mac) -> anyhow::Result<Option<String>> {
 
 /// The newest lease of `mac` in the text of ISC's or dnsmasq's leases.
 ///
-/// Firmware, installer and system each ask under an identity of their own, so
-/// one machine has several; both servers append, so the last one counts.
+/// A machine has one, since both servers go by its hardware address; ISC's
+/// appends a lease that changes, so the last one counts.
 fn last_lease(text: &str, mac: Mac) -> Option<String> {
     let mac = mac.to_string();
     let mut found = None;
