@@ -32,7 +32,7 @@ const STEPS: &[(&str, Step)] = &[
         steps::change::template,
     ),
     (
-        "reprovision_installs_with_the_edit",
+        "a_killed_reprovision_goes_on_and_installs_with_the_edit",
         steps::change::reprovision,
     ),
     ("killed_machines_come_back", steps::life::killed),
@@ -46,6 +46,10 @@ const STEPS: &[(&str, Step)] = &[
         steps::life::damaged,
     ),
     ("another_lab_beside_this_one", steps::life::beside),
+    (
+        "a_changed_service_is_a_new_server_and_two_targets_install_at_once",
+        steps::change::service_and_second_target,
+    ),
     ("clean_leaves_nothing", steps::life::clean),
 ];
 
