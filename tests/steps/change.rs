@@ -121,8 +121,9 @@ pub(crate) fn service_and_second_target(checkout: &Checkout) -> anyhow::Result<(
     let status = checkout.make(&["status", "JSON=1"])?.success()?;
     let status: serde_json::Value = serde_json::from_str(&status.text)?;
     let ready = status["vms"].as_array().map_or(0, |vms| {
-        let states = vms.iter().map(|vm| &vm["machine"]["state"]);
-        states.filter(|state| *state == "ready").count()
+        vms.iter()
+            .filter(|vm| vm["machine"]["state"] == "ready")
+            .count()
     });
     ensure!(ready == 2, "not both targets are ready: {status}");
     Ok(())
