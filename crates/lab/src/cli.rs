@@ -26,6 +26,8 @@ enum Command {
     Down(crate::down::DownArgs),
     /// Make the lab's SSH key, the server's host key and a `known_hosts` file.
     Keys(crate::keys::Args),
+    /// Ask each service of the server for something real, as a machine would.
+    Probe(crate::probe::Args),
     /// Wait for the server; bring what it serves up to date.
     Server(crate::server::cli::Args),
     /// Install targets anew.
@@ -55,6 +57,7 @@ impl Cli {
             Command::Content(args) => crate::server::content::run(&args),
             Command::Down(args) => crate::down::down(&args),
             Command::Keys(args) => crate::keys::run(&args),
+            Command::Probe(args) => crate::probe::cli(&args),
             Command::Server(args) => crate::server::cli::run(&args),
             Command::Reprovision(args) => crate::target::reprovision(&args),
             Command::Site(args) => crate::server::site::run(&args),

@@ -14,6 +14,7 @@ pub mod host;
 pub mod http;
 pub mod keys;
 pub mod net;
+pub mod probe;
 pub mod server;
 pub mod ssh;
 pub mod state;

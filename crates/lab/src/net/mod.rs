@@ -10,6 +10,7 @@
 
 pub mod bridge;
 mod forward;
+pub mod frames;
 
 pub use forward::{from_usernet, lease_of};
 

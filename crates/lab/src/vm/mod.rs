@@ -22,6 +22,7 @@ pub use content::refresh as refresh_content;
 pub use disk::{DiskRecord, Fingerprint, discard, is_set_up};
 pub use launch::{LaunchError, last_lines};
 pub use plug::ensure_port;
+pub(crate) use plug::hub_port;
 pub use ready::ready;
 pub use record::{Forwards, Record, State};
 pub use snapshot::Saved;

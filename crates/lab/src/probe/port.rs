@@ -1,0 +1,110 @@
+//! The host's own port of the hub in the server's QEMU.
+
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::fs::{FlockOperation, flock};
+use serde_json::json;
+
+use crate::state::{LabPaths, VmPaths};
+use crate::vm::qmp::{Qmp, QmpError};
+use crate::vm::{self, State, hub_port};
+
+/// A name that no target can have: host names have no underscore.
+const NAME: &str = "lab_probe";
+
+/// How long QEMU may take to answer, another command that talks to it included.
+const QMP: Duration = Duration::from_secs(10);
+
+/// A port that is there until it is closed or dropped. One at a time: whoever
+/// comes second waits.
+#[derive(Debug)]
+pub(super) struct Port {
+    server: VmPaths,
+    stream: Option<UnixStream>,
+    open: bool,
+    _lock: fs_err::File,
+}
+
+impl Port {
+    /// Plugs the host into the segment.
+    pub(super) fn open(lab: &LabPaths) -> anyhow::Result<Self> {
+        let server = lab.vm("server");
+        anyhow::ensure!(
+            matches!(State::of(&server)?, State::Running(_)),
+            "the services can't be asked: the server does not run; `make up` starts it"
+        );
+        let path = server.dir().join("probe.lock");
+        let lock = fs_err::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)?;
+        flock(&lock, FlockOperation::LockExclusive)
+            .with_context(|| format!("cannot lock {}", path.display()))?;
+        let mut this = Self {
+            server,
+            stream: None,
+            open: true,
+            _lock: lock,
+        };
+        let mut qmp = Qmp::connect(&this.server.qmp(), QMP)?;
+        // of a probe that was killed
+        unplug(&mut qmp)?;
+        let _ = std::fs::remove_file(this.socket());
+        for netdev in hub_port(NAME) {
+            qmp.execute("netdev_add", netdev)
+                .context("the host can't be plugged into the lab segment")?;
+        }
+        this.stream = Some(
+            vm::connect(&this.socket())
+                .context("the host can't be plugged into the lab segment")?,
+        );
+        Ok(this)
+    }
+
+    /// The stream of frames, once.
+    pub(super) fn stream(&mut self) -> anyhow::Result<UnixStream> {
+        self.stream.take().context("the port's stream was taken")
+    }
+
+    /// Unplugs the host.
+    pub(super) fn close(mut self) -> anyhow::Result<()> {
+        self.unplug()
+    }
+
+    fn unplug(&mut self) -> anyhow::Result<()> {
+        if !std::mem::take(&mut self.open) {
+            return Ok(());
+        }
+        let mut qmp = Qmp::connect(&self.server.qmp(), QMP)?;
+        unplug(&mut qmp).context("the host can't be unplugged from the lab segment")?;
+        let _ = std::fs::remove_file(self.socket());
+        Ok(())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.server.dir().join(format!("{NAME}.sock"))
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        // whatever went wrong before is what is said
+        let _ = self.unplug();
+    }
+}
+
+/// The hub's port first: a hub must not be left with a port to nowhere.
+fn unplug(qmp: &mut Qmp) -> anyhow::Result<()> {
+    for netdev in hub_port(NAME).iter().rev() {
+        match qmp.execute("netdev_del", json!({ "id": netdev["id"] })) {
+            Ok(_) => {}
+            Err(QmpError::Refused { description, .. }) if description.contains("not found") => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
