@@ -38,6 +38,9 @@ enum Command {
     Ssh(crate::ssh::Args),
     /// Say where every VM and machine stands.
     Status(crate::status::Args),
+    /// The lab segment's switch; started with the VMs.
+    #[command(hide = true)]
+    Switch(crate::switch::Args),
     /// Bring targets up and follow them, or shut them down.
     Target(crate::target::Args),
     /// Say how to get into each machine.
@@ -63,6 +66,7 @@ impl Cli {
             Command::Site(args) => crate::server::site::run(&args),
             Command::Ssh(args) => crate::ssh::run(&args),
             Command::Status(args) => crate::status::run(&args),
+            Command::Switch(args) => crate::switch::run(&args),
             Command::Target(args) => crate::target::run(&args),
             Command::UpSummary(args) => crate::status::summary(&args),
             Command::Vm(args) => crate::vm::run(&args),

@@ -19,6 +19,7 @@ pub mod server;
 pub mod ssh;
 pub mod state;
 pub mod status;
+pub mod switch;
 pub mod target;
 pub mod vm;
 mod wake;

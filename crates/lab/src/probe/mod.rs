@@ -74,14 +74,20 @@ pub fn run(lab: &LabPaths, network: &Network) -> anyhow::Result<Vec<Answer>> {
 
 /// As [`run`], but what went wrong is among the answers.
 pub fn ask(lab: &LabPaths, network: &Network, limit: Duration) -> anyhow::Result<Vec<Answer>> {
-    if network.backend != Backend::Hub {
-        eprintln!(
-            "note: the services are not probed: with this backend the host has no way of its own into the lab segment"
-        );
-        return Ok(Vec::new());
+    let plan = plan::Plan::new(network);
+    match network.backend {
+        Backend::Hub => {
+            let mut port = port::Port::open(lab)?;
+            let answers = ask::ask(port.stream()?, &plan, limit)?;
+            port.close()?;
+            Ok(answers)
+        }
+        Backend::Switch => ask::ask(port::switch(lab)?, &plan, limit),
+        Backend::Vmnet | Backend::SocketVmnet | Backend::Bridge => {
+            eprintln!(
+                "note: the services are not probed: with this backend the host has no way of its own into the lab segment"
+            );
+            Ok(Vec::new())
+        }
     }
-    let mut port = port::Port::open(lab)?;
-    let answers = ask::ask(port.stream()?, &plan::Plan::new(network), limit)?;
-    port.close()?;
-    Ok(answers)
 }

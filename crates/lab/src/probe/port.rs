@@ -1,4 +1,4 @@
-//! The host's own port of the hub in the server's QEMU.
+//! The host's own port of the lab segment.
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
 use crate::state::{LabPaths, VmPaths};
+use crate::switch;
 use crate::vm::qmp::{Qmp, QmpError};
 use crate::vm::{self, State, hub_port};
 
@@ -17,6 +18,23 @@ const NAME: &str = "lab_probe";
 
 /// How long QEMU may take to answer, another command that talks to it included.
 const QMP: Duration = Duration::from_secs(10);
+
+/// A port of the segment's switch, which is there while it is connected.
+pub(super) fn switch(lab: &LabPaths) -> anyhow::Result<UnixStream> {
+    let server = running(lab)?;
+    vm::connect(&server.dir().join(switch::SOCKET))
+        .context("the lab segment's switch does not answer; `make down up` starts it anew")
+}
+
+/// The server's files, if it runs.
+fn running(lab: &LabPaths) -> anyhow::Result<VmPaths> {
+    let server = lab.vm("server");
+    anyhow::ensure!(
+        matches!(State::of(&server)?, State::Running(_)),
+        "the services can't be asked: the server does not run; `make up` starts it"
+    );
+    Ok(server)
+}
 
 /// A port that is there until it is closed or dropped. One at a time: whoever
 /// comes second waits.
@@ -31,11 +49,7 @@ pub(super) struct Port {
 impl Port {
     /// Plugs the host into the segment.
     pub(super) fn open(lab: &LabPaths) -> anyhow::Result<Self> {
-        let server = lab.vm("server");
-        anyhow::ensure!(
-            matches!(State::of(&server)?, State::Running(_)),
-            "the services can't be asked: the server does not run; `make up` starts it"
-        );
+        let server = running(lab)?;
         let path = server.dir().join("probe.lock");
         let lock = fs_err::OpenOptions::new()
             .create(true)

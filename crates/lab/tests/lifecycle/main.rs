@@ -12,3 +12,4 @@ mod files;
 mod probes;
 mod starts;
 mod suspends;
+mod switches;
