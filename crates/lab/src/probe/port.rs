@@ -1,8 +1,9 @@
 //! The host's own port of the lab segment.
 
+use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::fs::{FlockOperation, flock};
@@ -18,6 +19,9 @@ const NAME: &str = "lab_probe";
 
 /// How long QEMU may take to answer, another command that talks to it included.
 const QMP: Duration = Duration::from_secs(10);
+
+/// How long it may take to listen.
+const LISTEN: Duration = Duration::from_secs(5);
 
 /// A port of the segment's switch, which is there while it is connected.
 pub(super) fn switch(lab: &LabPaths) -> anyhow::Result<UnixStream> {
@@ -73,8 +77,7 @@ impl Port {
                 .context("the host can't be plugged into the lab segment")?;
         }
         this.stream = Some(
-            vm::connect(&this.socket())
-                .context("the host can't be plugged into the lab segment")?,
+            connect(&this.socket()).context("the host can't be plugged into the lab segment")?,
         );
         Ok(this)
     }
@@ -108,6 +111,24 @@ impl Drop for Port {
     fn drop(&mut self) {
         // whatever went wrong before is what is said
         let _ = self.unplug();
+    }
+}
+
+/// QEMU begins to listen in its own time, after it has answered.
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let deadline = Instant::now() + LISTEN;
+    loop {
+        match vm::connect(socket) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) && Instant::now() < deadline =>
+            {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            other => return other,
+        }
     }
 }
 
