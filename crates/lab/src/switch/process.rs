@@ -4,7 +4,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -21,8 +21,6 @@ use crate::vm::process::Identity;
 pub const SOCKET: &str = "switch.sock";
 const RECORD: &str = "switch.json";
 
-/// How long it waits for its first client, or for one that comes back.
-const IDLE: Duration = Duration::from_secs(60);
 /// How long it may take to start, and to end.
 const START: Duration = Duration::from_secs(10);
 const END: Duration = Duration::from_secs(3);
@@ -33,6 +31,9 @@ pub struct Args {
     /// The folder for its socket and its record; it runs there.
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
+    /// Seconds that it waits for its first client, or for one to come back.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    idle: u64,
 }
 
 /// Is the switch, until nobody has been plugged in for a while.
@@ -47,17 +48,24 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", socket.display()))?;
     listener.set_nonblocking(true)?;
     let ours = inode(&socket);
+    let idle = Duration::from_secs(args.idle);
     let mut switch = Switch::default();
     let mut used = Instant::now();
-    while used.elapsed() < IDLE && inode(&socket) == ours {
-        switch.turn(Some(&listener), Duration::from_secs(1))?;
+    // another in its place, or none: nobody finds this one any more
+    while inode(&socket) == ours {
+        switch.turn(Some(&listener), Duration::from_secs(1).min(idle))?;
+        if switch.is_empty() && used.elapsed() >= idle {
+            // nobody finds it running, from here until it is gone
+            let _lock = lock(&args.dir)?;
+            switch.turn(Some(&listener), Duration::ZERO)?;
+            if switch.is_empty() {
+                remove(&socket)?;
+                return remove(&record);
+            }
+        }
         if !switch.is_empty() {
             used = Instant::now();
         }
-    }
-    if inode(&socket) == ours {
-        remove(&socket)?;
-        remove(&record)?;
     }
     Ok(())
 }
@@ -65,22 +73,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// Makes the lab's switch run. `server` is the server's folder, in which it is.
 pub fn ensure(server: &VmPaths) -> anyhow::Result<()> {
     fs_err::create_dir_all(server.dir())?;
-    let lock = fs_err::File::create(server.dir().join("switch.lock"))?;
-    flock(&lock, FlockOperation::LockExclusive).context("cannot lock the switch")?;
-    if process(server).is_some() {
+    let _lock = lock(server.dir())?;
+    let socket = server.dir().join(SOCKET);
+    // knocking also keeps it from ending for want of company
+    if process(server).is_some() && vm::connect(&socket).is_ok() {
         return Ok(());
     }
+    end(server)?;
     let log = server.dir().join("switch.log");
-    let output = fs_err::File::create(&log)?;
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let mut command = Command::new(program);
-    command
-        .arg("switch")
-        .current_dir(server.dir())
-        .stdin(Stdio::null())
-        .stdout(output.file().try_clone()?)
-        .stderr(output.into_parts().0);
-    let mut child = vm::spawn_detached(&mut command).context("cannot start the switch")?;
+    let mut child = start(server.dir(), &log)?;
     let deadline = Instant::now() + START;
     loop {
         if let Some(status) = child.try_wait()? {
@@ -90,9 +91,7 @@ pub fn ensure(server: &VmPaths) -> anyhow::Result<()> {
             );
         }
         // its record is written before its socket is there
-        if vm::connect(&server.dir().join(SOCKET)).is_ok()
-            && process(server).is_some_and(|process| Ok(process.pid) == child.id().try_into())
-        {
+        if process(server).is_some() && vm::connect(&socket).is_ok() {
             return Ok(());
         }
         anyhow::ensure!(
@@ -104,9 +103,31 @@ pub fn ensure(server: &VmPaths) -> anyhow::Result<()> {
     }
 }
 
+fn start(dir: &Path, log: &Path) -> anyhow::Result<Child> {
+    let output = fs_err::File::create(log)?;
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let mut command = Command::new(program);
+    command
+        .arg("switch")
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(output.file().try_clone()?)
+        .stderr(output.into_parts().0);
+    vm::spawn_detached(&mut command).context("cannot start the switch")
+}
+
+/// Held while it is started, and while it ends by itself.
+fn lock(dir: &Path) -> anyhow::Result<fs_err::File> {
+    let lock = fs_err::File::create(dir.join("switch.lock"))?;
+    flock(&lock, FlockOperation::LockExclusive).context("cannot lock the switch")?;
+    Ok(lock)
+}
+
 /// Ends the lab's switch. True if it ran.
 pub fn end(server: &VmPaths) -> anyhow::Result<bool> {
     let Some(process) = process(server) else {
+        remove(&server.dir().join(SOCKET))?;
+        remove(&server.dir().join(RECORD))?;
         return Ok(false);
     };
     for signal in [Signal::TERM, Signal::KILL] {

@@ -97,3 +97,26 @@ fn frames_of_a_real_qemu_go_through_and_a_paused_one_holds_up_nobody() {
     let capture = fs_err::read(bench.server().pcap()).unwrap();
     assert!(capture.windows(9).any(|window| window == b"PXEClient"));
 }
+
+#[test]
+fn a_switch_without_company_ends_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut switch = std::process::Command::new(env!("CARGO_BIN_EXE_lab"))
+        .args(["switch", "--idle", "1", "--dir"])
+        .arg(dir.path())
+        .spawn()
+        .unwrap();
+    let socket = dir.path().join("switch.sock");
+    until("its socket", || lab::vm::connect(&socket).is_ok());
+    let client = lab::vm::connect(&socket).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(switch.try_wait().unwrap(), None, "it left its client alone");
+    drop(client);
+    until("its end", || switch.try_wait().unwrap().is_some());
+    assert!(switch.wait().unwrap().success());
+    let left: Vec<_> = fs_err::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["switch.lock"]);
+}
