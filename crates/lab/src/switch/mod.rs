@@ -1,7 +1,7 @@
 //! A learning switch for the lab segment: `backend = "switch"`.
 //!
 //! The hub in the server's QEMU repeats every frame to every target, and waits
-//! for each of them to take it (docs/decisions/040). This passes a frame only
+//! for each of them to take it (docs/decisions/042). This passes a frame only
 //! to whom it is for, once it knows where that is, and waits for nobody: what a
 //! client doesn't take in time is lost, as on any Ethernet.
 //!
