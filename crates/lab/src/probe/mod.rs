@@ -40,9 +40,10 @@ use crate::config::Network;
 use crate::host::Backend;
 use crate::state::LabPaths;
 
-/// How long a service may take to answer. dnsmasq looks for three seconds
-/// whether an address that it is about to offer is taken, ISC's dhcpd for one.
-pub const LIMIT: Duration = Duration::from_secs(8);
+/// How long a service may take to answer. Before an offer ISC's dhcpd looks for
+/// a second whether the address is taken; dnsmasq for three, and for one address
+/// after the other.
+pub const LIMIT: Duration = Duration::from_secs(12);
 
 /// Asks every service and returns their answers.
 ///
