@@ -26,6 +26,8 @@ enum Command {
     Down(crate::down::DownArgs),
     /// Make the lab's SSH key, the server's host key and a `known_hosts` file.
     Keys(crate::keys::Args),
+    /// Ask each service of the server for something real, as a machine would.
+    Probe(crate::probe::Args),
     /// Wait for the server; bring what it serves up to date.
     Server(crate::server::cli::Args),
     /// Install targets anew.
@@ -36,6 +38,9 @@ enum Command {
     Ssh(crate::ssh::Args),
     /// Say where every VM and machine stands.
     Status(crate::status::Args),
+    /// The lab segment's switch; started with the VMs.
+    #[command(hide = true)]
+    Switch(crate::switch::Args),
     /// Bring targets up and follow them, or shut them down.
     Target(crate::target::Args),
     /// Say how to get into each machine.
@@ -55,11 +60,13 @@ impl Cli {
             Command::Content(args) => crate::server::content::run(&args),
             Command::Down(args) => crate::down::down(&args),
             Command::Keys(args) => crate::keys::run(&args),
+            Command::Probe(args) => crate::probe::cli(&args),
             Command::Server(args) => crate::server::cli::run(&args),
             Command::Reprovision(args) => crate::target::reprovision(&args),
             Command::Site(args) => crate::server::site::run(&args),
             Command::Ssh(args) => crate::ssh::run(&args),
             Command::Status(args) => crate::status::run(&args),
+            Command::Switch(args) => crate::switch::run(&args),
             Command::Target(args) => crate::target::run(&args),
             Command::UpSummary(args) => crate::status::summary(&args),
             Command::Vm(args) => crate::vm::run(&args),

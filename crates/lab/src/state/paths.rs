@@ -119,6 +119,14 @@ impl VmPaths {
         &self.dir
     }
 
+    /// The files of another VM of the same lab.
+    #[must_use]
+    pub fn sibling(&self, name: &str) -> Self {
+        Self {
+            dir: self.dir.with_file_name(name),
+        }
+    }
+
     /// The disk: an overlay on the image, or a target's own.
     pub fn disk(&self) -> PathBuf {
         self.dir.join("disk.qcow2")

@@ -99,7 +99,7 @@ pub fn server(spec: &ServerSpec<'_>) -> Vec<String> {
     }
     net::uplink(&mut line, network);
     line.opt("device", nic("uplink", network.uplink_mac, None));
-    net::server_segment(&mut line, network);
+    net::server_segment(&mut line, host, network);
     line.opt("device", nic("lab", network.server_mac, None));
     // Enough of each packet for every protocol that boots a machine, without
     // keeping the image that passes by.

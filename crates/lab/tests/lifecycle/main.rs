@@ -9,5 +9,7 @@ mod bridge;
 mod bringup;
 mod ends;
 mod files;
+mod probes;
 mod starts;
 mod suspends;
+mod switches;
