@@ -8,6 +8,7 @@ pub mod params;
 pub mod raw;
 pub mod resolve;
 pub mod scope;
+pub mod secret;
 pub mod source;
 pub mod task;
 pub mod template;

@@ -8,8 +8,9 @@ use super::load::{Instance, plain_scope};
 use super::params::{Params, canonical};
 use super::raw::Text;
 use super::scope::{Need, Scope, Vars};
+use super::secret;
 use super::source::Source;
-use super::task::{Output, Task};
+use super::task::{Kind, Output, Task};
 use crate::fs::Digest;
 use crate::fs::relpath::normal;
 
@@ -20,6 +21,10 @@ pub fn outputs(instances: &mut [Instance<'_>], params: &Params, vars: &Vars) -> 
         let mut outputs = Vec::new();
         for text in &instance.raw.outputs {
             let path = scope.string(text)?;
+            if let Some(name) = secret::first(&path) {
+                let message = format!("the secret `{name}` can't be part of a path");
+                return Err(instance.source.error(&text.span(), message).into());
+            }
             let bad = |why: &str| {
                 anyhow::Error::from(
                     instance
@@ -163,6 +168,17 @@ fn task(
             .help("declare it in [vars] of hermake.toml and use `env`")
             .into());
     }
+    if let (Kind::Render { .. }, true) = (&task.kind, task.store)
+        && let Some((text, name)) = raw.params.iter().find_map(|text| {
+            let value = task.params.iter().find(|(n, _)| n == text.get_ref());
+            Some((text, secret::first(&value?.1)?))
+        })
+    {
+        let message =
+            format!("what is rendered with the secret `{name}` would be in the shared store");
+        let error = source.error(&text.span(), message);
+        return Err(error.help("add store = false").into());
+    }
     let mut used = instance.vars.clone();
     used.extend(scope.used_vars.take());
     task.id = id(&task.name, &used, vars, defaults);
@@ -196,7 +212,7 @@ fn id(
     let other: Vec<_> = used
         .iter()
         .filter(|v| vars.get(*v) != defaults.get(*v))
-        .map(|v| format!("{v}={}", vars.get(v).map_or("", String::as_str)))
+        .map(|v| format!("{v}={}", secret::id(vars.get(v).map_or("", String::as_str))))
         .collect();
     if other.is_empty() {
         name.to_owned()
@@ -220,6 +236,10 @@ fn declared(texts: &[Text], scope: &Scope<'_>) -> Result<Vec<(String, String)>> 
 
 /// A path or glob below the project's root, without `.` and `..`.
 pub(super) fn input(source: &Source, text: &Text, path: &str) -> Result<String> {
+    if let Some(name) = secret::first(path) {
+        let message = format!("the secret `{name}` can't be part of a path");
+        return Err(source.error(&text.span(), message).into());
+    }
     let normal = normal(path)
         .map_err(|why| source.error(&text.span(), format!("the input `{path}` {why}")))?;
     Ok(if path.ends_with('/') {

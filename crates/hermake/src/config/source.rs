@@ -54,9 +54,25 @@ impl Source {
         })
     }
 
+    /// The same, but a file that isn't there is an empty one.
+    pub fn read_or_empty(root: &Path, name: &str) -> anyhow::Result<Self> {
+        if root.join(name).exists() {
+            return Self::read(root, name);
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            text: String::new(),
+        })
+    }
+
     /// An error at byte `span` of this file.
     pub fn error(&self, span: &Range<usize>, message: impl Into<String>) -> Located {
         let at = span.start.min(self.text.len());
+        // serde_json counts bytes and may point into a character
+        let at = (0..=at)
+            .rev()
+            .find(|i| self.text.is_char_boundary(*i))
+            .unwrap_or(0);
         let before = self.text.get(..at).unwrap_or("");
         let start = before.rfind('\n').map_or(0, |i| i + 1);
         let shown = self
@@ -74,6 +90,21 @@ impl Source {
             message: message.into(),
             help: None,
         }
+    }
+
+    /// Parses the whole file as JSON.
+    pub fn parse_json(&self) -> anyhow::Result<serde_json::Value> {
+        serde_json::from_str(&self.text).map_err(|e| {
+            let before = self
+                .text
+                .split_inclusive('\n')
+                .take(e.line().saturating_sub(1));
+            let at = before.map(str::len).sum::<usize>() + e.column().saturating_sub(1);
+            let text = e.to_string();
+            // the place is shown below
+            let message = text.rsplit_once(" at line ").map_or(text.as_str(), |t| t.0);
+            self.error(&(at..at), message).into()
+        })
     }
 
     /// The line (from 1) of byte `at`.

@@ -1,12 +1,13 @@
 //! Why a task runs.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::outputs::Difference;
 use crate::manifest::{Change, Manifest};
 
 /// The reason for a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "reason")]
 pub enum Why {
     /// There is no result of it, here or in the store.
@@ -36,12 +37,18 @@ pub enum Why {
 
 impl Why {
     /// From the last manifest here, if there is one.
-    pub fn of(now: &Manifest, last: Option<&Manifest>) -> Self {
+    /// `at` is where the task is written.
+    pub fn of(now: &Manifest, last: Option<&Manifest>, at: &str) -> Self {
         match last {
             None => Self::NoRecord,
             Some(last) => match now.changes(last) {
                 changes if changes.is_empty() => Self::NoRecord,
-                changes => Self::Changed { changes },
+                mut changes => {
+                    for change in &mut changes {
+                        change.written_at(at);
+                    }
+                    Self::Changed { changes }
+                }
             },
         }
     }

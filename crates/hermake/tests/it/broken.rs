@@ -210,7 +210,7 @@ proptest::proptest! {
         write("hermake.toml", "[params]\nlab = \"lab.toml\"\n[vars]\nLAB = \"x\"\n");
         write("lab.toml", "[server]\nmemory = \"1GiB\"\n[[target]]\nname = \"a\"\n[[target]]\nname = \"b\"\n");
         write("tasks/all.toml", &text.iter().collect::<String>());
-        match hermake::config::load::load(dir.path(), &|_| None) {
+        match hermake::config::load::load(dir.path(), &|_| None, false) {
             Ok(graph) => proptest::prop_assert!(graph.tasks.len() < 100),
             Err(e) => {
                 let text = format!("{e:#}");
