@@ -210,13 +210,14 @@ impl Change {
         }
     }
 
-    /// What stands in the task file at `at`, if this does.
-    pub fn written_at(&mut self, at: &str) {
-        if matches!(
-            self.group,
-            Group::Command | Group::Outputs | Group::Param | Group::Env
-        ) {
-            self.at = Some(at.to_owned());
+    /// The key of the task file that this comes from; what parameter files say is elsewhere.
+    pub fn key(&self) -> Option<&str> {
+        match self.group {
+            // `run 2` is the third word of `run`
+            Group::Command => self.name.split(' ').next(),
+            Group::Env => Some("env"),
+            Group::Outputs => Some("outputs"),
+            _ => None,
         }
     }
 
@@ -264,6 +265,9 @@ impl Change {
     /// ` (before → after)`, from where they begin to differ.
     fn values(&self) -> String {
         let (before, after) = (self.before.as_deref(), self.after.as_deref());
+        if before == after {
+            return " (it holds a secret)".to_owned();
+        }
         let same = match (before, after) {
             (Some(a), Some(b)) => {
                 let equal = a.chars().zip(b.chars()).take_while(|(x, y)| x == y);
@@ -288,6 +292,7 @@ fn clip(text: &str, from: usize) -> String {
     } else {
         from
     };
+    let text = text.trim_end();
     let mut out = String::from(if from > 0 { "…" } else { "" });
     let mut rest = text.chars().skip(from);
     out.extend(
@@ -370,7 +375,8 @@ mod tests {
             after: Some(format!("{long}six\nand more")),
             at: None,
         };
-        change.written_at("tasks/a.toml:7");
+        assert_eq!(change.key(), Some("run"));
+        change.at = Some("tasks/a.toml:7".into());
         assert_eq!(
             change.line(),
             "command changed at tasks/a.toml:7 (… four; echo five → … four; echo six and more)"

@@ -194,6 +194,10 @@ fn instantiate<'a>(
     for item in items {
         let scope = plain_scope(source, params, vars, item.as_ref());
         let expanded = scope.string(name)?;
+        if let Some(secret) = secret::first(&expanded) {
+            let message = format!("the secret `{secret}` can't be part of a task's name");
+            return Err(source.error(&name.span(), message).into());
+        }
         let valid = |c: char| c.is_ascii_alphanumeric() || "_-+".contains(c);
         if expanded.is_empty() || !expanded.chars().all(valid) || expanded.starts_with('-') {
             let message =

@@ -13,6 +13,7 @@ pub mod source;
 pub mod task;
 pub mod template;
 pub mod units;
+pub mod written;
 
 pub use graph::Graph;
 pub use task::{Kind, Output, Task};

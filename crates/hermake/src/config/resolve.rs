@@ -212,7 +212,12 @@ fn id(
     let other: Vec<_> = used
         .iter()
         .filter(|v| vars.get(*v) != defaults.get(*v))
-        .map(|v| format!("{v}={}", secret::id(vars.get(v).map_or("", String::as_str))))
+        // a new secret is a change, not another task
+        .filter(|v| {
+            vars.get(*v)
+                .is_none_or(|value| secret::first(value).is_none())
+        })
+        .map(|v| format!("{v}={}", vars.get(v).map_or("", String::as_str)))
         .collect();
     if other.is_empty() {
         name.to_owned()

@@ -12,9 +12,9 @@ use super::raw::{Project, TaskFile};
 use super::source::{Source, nearest};
 use crate::fs::atomic;
 
-/// Begins the mark of a secret: `\u{3}NAME:hash\u{4}`.
-const OPEN: char = '\u{3}';
-const CLOSE: char = '\u{4}';
+/// Begins the mark of a secret, `NAME:hash` between two characters for private use: JSON doesn't escape them.
+const OPEN: char = '\u{f8f3}';
+const CLOSE: char = '\u{f8f4}';
 /// What is printed instead.
 const MASK: &str = "***";
 /// Shorter values are not masked: they are part of too much.
@@ -52,13 +52,6 @@ fn replaced(text: &str, by: impl Fn(&str, &str) -> String) -> String {
 /// `text` for people: secrets by their names.
 pub fn hidden(text: &str) -> String {
     replaced(text, |name, _| format!("<secret {name}>"))
-}
-
-/// `text` as part of a task's id.
-pub fn id(text: &str) -> String {
-    replaced(text, |_, hash| {
-        format!("secret-{}", hash.get(..12).unwrap_or(""))
-    })
 }
 
 /// The first secret in `text`.
@@ -242,6 +235,9 @@ mod tests {
             secrets.mask(&format!("{mark} is hunter2")),
             "<secret TOKEN> is ***"
         );
-        assert_eq!(replaced("\u{3}torn", |n, _| n.to_owned()), "torn");
+        assert_eq!(
+            replaced(&format!("{OPEN}torn"), |n, _| n.to_owned()),
+            "torn"
+        );
     }
 }

@@ -119,11 +119,7 @@ impl Engine {
         if !quick {
             let plan = self.plan(task)?;
             if plan.key != prev.key {
-                return Ok(Some(Why::of(
-                    &plan.manifest,
-                    Some(&prev.manifest),
-                    &task.at,
-                )));
+                return Ok(Some(self.changed(task, &plan, Some(&prev))));
             }
             if let Err(difference) =
                 self.compare(task, &entries(&prev.outputs), prev.boot != self.boot)
@@ -195,7 +191,7 @@ impl Engine {
         let plan = self.plan(task)?;
         // with other values of its variables the task is another; what it was with the default ones tells most
         let last = prev.clone().or_else(|| self.state().task(&task.name));
-        let mut why = Why::of(&plan.manifest, last.as_ref().map(|p| &p.manifest), &task.at);
+        let mut why = self.changed(task, &plan, last.as_ref());
         if self.options.force {
             why = Why::Forced;
         } else if let Some(prev) = prev.as_ref().filter(|p| p.key == plan.key) {

@@ -3,10 +3,12 @@
 use std::fs;
 
 use super::Engine;
+use super::plan::Plan;
 use super::why::Why;
-use crate::config::{Kind, Task};
+use crate::config::{Kind, Task, written};
 use crate::fs::Digest;
 use crate::fs::tree::{Entry, Node};
+use crate::state::TaskState;
 use crate::store::place::{Damaged, LARGE};
 
 /// What would happen, and why.
@@ -31,6 +33,14 @@ impl Forecast {
 }
 
 impl Engine {
+    /// Why the task that is now as in `plan` has another key than before.
+    pub(super) fn changed(&self, task: &Task, plan: &Plan, last: Option<&TaskState>) -> Why {
+        Why::of(&plan.manifest, last.map(|l| &l.manifest), &|change| {
+            let key = change.key()?;
+            Some(written::key_line(&self.root, &task.at, key))
+        })
+    }
+
     /// What a run would do with `task`, which is not up to date because of `why`.
     pub fn forecast(&self, task: &Task, why: Why) -> Forecast {
         let runs = |why| Forecast {

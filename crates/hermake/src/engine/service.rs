@@ -55,7 +55,7 @@ impl Engine {
             why = Why::Forced;
         } else if let Some(prev) = &prev {
             if prev.key != plan.key {
-                why = Why::of(&plan.manifest, Some(&prev.manifest), &task.at);
+                why = self.changed(task, &plan, Some(prev));
             } else if running {
                 match self.compare(task, &entries(&prev.outputs), true) {
                     Ok(outputs) => {

@@ -37,15 +37,19 @@ pub enum Why {
 
 impl Why {
     /// From the last manifest here, if there is one.
-    /// `at` is where the task is written.
-    pub fn of(now: &Manifest, last: Option<&Manifest>, at: &str) -> Self {
+    /// `at` says where a change is written, if it is in a task file.
+    pub fn of(
+        now: &Manifest,
+        last: Option<&Manifest>,
+        at: &dyn Fn(&Change) -> Option<String>,
+    ) -> Self {
         match last {
             None => Self::NoRecord,
             Some(last) => match now.changes(last) {
                 changes if changes.is_empty() => Self::NoRecord,
                 mut changes => {
                     for change in &mut changes {
-                        change.written_at(at);
+                        change.at = at(change);
                     }
                     Self::Changed { changes }
                 }
