@@ -76,6 +76,16 @@ pub fn beside(root: &Path, path: &str) -> Vec<String> {
         .collect()
 }
 
+/// Programs on PATH.
+pub fn programs() -> Vec<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .filter_map(|dir| std::fs::read_dir(dir).ok())
+        .flat_map(Iterator::flatten)
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -230,7 +230,7 @@ impl Engine {
         for tool in &task.tools {
             let programs = self.finder.all(std::slice::from_ref(tool)).map_err(|e| {
                 let message = format!("task `{}` ({}): {e:#}", task.name, task.at);
-                written::error(&self.root, &task.at, tool, message, &[])
+                written::error(&self.root, &task.at, tool, message, &written::programs())
             })?;
             let mut hasher = blake3::Hasher::new();
             for (name, path) in programs {

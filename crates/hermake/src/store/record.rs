@@ -10,7 +10,7 @@ use crate::fs::tree::Entry;
 use crate::fs::{Digest, atomic};
 
 /// Another format gets another mark; records with another mark are ignored.
-const MARK: &[u8; 8] = b"hmkrec03";
+pub const MARK: &[u8; 8] = b"hmkrec03";
 
 /// A result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
