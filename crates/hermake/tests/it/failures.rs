@@ -163,6 +163,36 @@ fn undeclared_reads_fail_and_name_the_line_to_add() {
 }
 
 #[test]
+fn reads_that_fail_without_a_word_are_named_too() {
+    let space = Space::new(
+        r#"
+        [task.t]
+        tools = ["sh", "cat"]
+        run = ["sh", "-c", "cat secret.txt 2> /dev/null || exit 3"]
+        [task.u]
+        tools = ["cat"]
+        run = ["cat", "/etc/hostname"]
+        "#,
+    );
+    space.write("secret.txt", "x");
+    let ran = space.call(&["run", "t"]);
+    assert!(
+        ran.err.contains("secret.txt is there but not declared: add inputs = [\"secret.txt\"] at tasks/all.toml:2"),
+        "{}",
+        ran.err
+    );
+    if Path::new("/etc/hostname").is_file() {
+        let ran = space.call(&["run", "u"]);
+        assert!(
+            ran.err
+                .contains("/etc/hostname is outside of the project, where a task sees nothing"),
+            "{}",
+            ran.err
+        );
+    }
+}
+
+#[test]
 fn undeclared_tools_are_refused_and_named() {
     let space = Space::new("[task.t]\ntools = [\"sh\"]\nrun = [\"cp\", \"a\", \"b\"]\n");
     let ran = space.call(&["run", "t"]);

@@ -131,6 +131,9 @@ fn check_tells_what_is_not_deterministic() {
         [task.open]
         impure = "asks the network"
         run = ["true"]
+        [task.broken]
+        tools = ["sh"]
+        run = ["sh", "-c", "exit 4"]
         "#,
     );
     let same = space.call(&["check", "same", "open"]);
@@ -152,6 +155,21 @@ fn check_tells_what_is_not_deterministic() {
         time.out
     );
     assert!(!space.exists("build/time"), "outputs stay as they are");
+    let all = space.call(&["check"]);
+    assert_eq!(all.code, 1);
+    for line in [
+        "base: deterministic\n",
+        "broken: failed\n",
+        "\nsame: deterministic\n",
+        "\ntime: NOT deter",
+    ] {
+        assert!(all.out.contains(line), "{}", all.out);
+    }
+    assert!(
+        all.err.contains("`broken` failed: exit status 4"),
+        "{}",
+        all.err
+    );
 }
 
 const MODEST: &str = r#"
