@@ -28,7 +28,7 @@ impl Paint {
             Ending::Ok => "32",
             Ending::Restored => "36",
             Ending::Failed => "1;31",
-            Ending::Interrupted => "33",
+            Ending::Interrupted | Ending::Open => "33",
         };
         self.code(code, text)
     }

@@ -16,7 +16,7 @@ pub(super) fn log(args: &Args) -> Result<u8> {
     if args.follow {
         return follow::follow(args, &engine);
     }
-    let entries = select(args, read::index(&engine.folder()))?;
+    let entries = select(args, read::index_with_open(&engine.folder()))?;
     if let Some(grep) = &args.grep {
         return search(args, &engine, &entries, grep);
     }
@@ -46,7 +46,7 @@ fn select(args: &Args, mut entries: Vec<Indexed>) -> Result<Vec<Indexed>> {
         entries.retain(|e| e.task == *task || e.id == *task);
     }
     if args.failed {
-        entries.retain(|e| matches!(e.ending, Ending::Failed | Ending::Interrupted));
+        entries.retain(|e| !matches!(e.ending, Ending::Ok | Ending::Restored | Ending::Open));
     }
     Ok(entries)
 }

@@ -17,6 +17,8 @@ pub enum Ending {
     Interrupted,
     /// It did not run: its outputs came from the store.
     Restored,
+    /// It still runs, or hermake was killed.
+    Open,
 }
 
 impl Ending {
@@ -27,6 +29,7 @@ impl Ending {
             Self::Failed => "FAILED",
             Self::Interrupted => "stopped",
             Self::Restored => "restored",
+            Self::Open => "no end",
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Reading logs back.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{Event, Header, Indexed, pack, retire};
+use super::{Ending, Event, Header, Indexed, pack, retire};
 
 /// All tasks that ran or were restored in this checkout, oldest first. Lines that can't be read are left out.
 pub fn index(hermake: &Path) -> Vec<Indexed> {
@@ -16,6 +17,46 @@ pub fn index(hermake: &Path) -> Vec<Indexed> {
     // runs may overlap
     all.sort_by_key(|e| e.started_us);
     all
+}
+
+/// The same, and tasks whose logs have no end: they still run, or hermake was killed.
+pub fn index_with_open(hermake: &Path) -> Vec<Indexed> {
+    let mut all = index(hermake);
+    let runs = hermake.join("runs");
+    let ended: HashSet<PathBuf> = all.iter().map(|e| runs.join(&e.log)).collect();
+    for folder in folders(hermake) {
+        let logs = fs::read_dir(&folder).into_iter().flatten().flatten();
+        for path in logs.map(|e| e.path()) {
+            if path.extension().is_some_and(|e| e == "log") && !ended.contains(&path) {
+                all.extend(open(&folder, &path));
+            }
+        }
+    }
+    all.sort_by_key(|e| e.started_us);
+    all
+}
+
+fn open(folder: &Path, path: &Path) -> Option<Indexed> {
+    let log = parse(&fs::read(path).ok()?);
+    let header = log.header?;
+    Some(Indexed {
+        run: folder.file_name()?.to_string_lossy().into_owned(),
+        id: header.task.clone(),
+        task: header.task,
+        ending: Ending::Open,
+        what: String::new(),
+        why: header.why.line(),
+        started_us: header.started_us,
+        took_us: log.events.last().map_or(0, |e| e.t.saturating_mul(1000)),
+        saved_us: None,
+        pid: 0,
+        spans: Vec::new(),
+        log: path
+            .strip_prefix(folder.parent()?)
+            .ok()?
+            .display()
+            .to_string(),
+    })
 }
 
 /// The folders of all runs, oldest first.

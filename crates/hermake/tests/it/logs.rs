@@ -208,6 +208,17 @@ fn follow_shows_lines_as_they_come() {
         .unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "slow: first");
+    let list = space.call(&["log"]).out;
+    assert!(
+        list.contains("  no end    ") && list.contains("slow: no result of it yet"),
+        "{list}"
+    );
+    assert!(
+        space
+            .call(&["log", "-t", "slow"])
+            .out
+            .ends_with("\nfirst\n")
+    );
     space.write("go", "");
     assert!(run.wait().unwrap().success());
     // what follows the log's compression is not missed, and nothing is told twice

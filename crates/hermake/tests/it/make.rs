@@ -25,6 +25,43 @@ fn builds_then_says_nothing() {
 }
 
 #[test]
+fn an_include_and_a_folder_of_tasks_are_all_it_takes() {
+    let space = Space::chain();
+    fs::remove_file(space.path("hermake.toml")).unwrap();
+    let first = make(&space, &[]);
+    assert_eq!(first.code, 0, "{}", first.err);
+    assert_eq!(space.read("build/last.txt"), "HELend\n");
+    assert_eq!(make(&space, &["-q"]).code, 0);
+    // from a folder below, too
+    let below = space
+        .hermake()
+        .args(["status", "last"])
+        .current_dir(space.path("src"))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&below.stdout), "last  ok     run\n");
+    // and it is seen when there is one after all
+    space.write("hermake.toml", "[limits]\nruns = \"many\"\n");
+    let wrong = space.call(&["run"]);
+    assert!(
+        wrong.code == 2 && wrong.err.contains("--> hermake.toml:2:8"),
+        "{}",
+        wrong.err
+    );
+    let nowhere = space
+        .hermake()
+        .arg("run")
+        .current_dir(space.path(".."))
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&nowhere.stderr).into_owned();
+    assert!(
+        err.contains("neither hermake.toml nor tasks/*.toml in"),
+        "{err}"
+    );
+}
+
+#[test]
 fn outputs_are_targets() {
     let space = Space::chain();
     assert_eq!(make(&space, &["build/upper.txt"]).code, 0);
