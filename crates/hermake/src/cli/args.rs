@@ -186,6 +186,9 @@ pub(super) struct Log {
     /// Only the last run
     #[arg(long)]
     pub(super) last: bool,
+    /// A line for each run instead of for each task
+    #[arg(long, conflicts_with_all = ["task", "grep", "follow", "json"])]
+    pub(super) runs: bool,
     /// Only what failed
     #[arg(long)]
     pub(super) failed: bool,

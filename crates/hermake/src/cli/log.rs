@@ -20,6 +20,9 @@ pub(super) fn log(args: &Args) -> Result<u8> {
     if let Some(grep) = &args.grep {
         return search(args, &engine, &entries, grep);
     }
+    if args.runs {
+        return runs(&entries);
+    }
     match &args.task {
         Some(task) => show(args, &engine, task, &entries),
         None => list(args, &entries),
@@ -72,6 +75,43 @@ fn list(args: &Args, entries: &[Indexed]) -> Result<u8> {
             "{when}  {ending}  {took:>9}  {}: {why}  ({})",
             entry.task, entry.run
         );
+    }
+    super::print(&text)?;
+    Ok(0)
+}
+
+/// A line for each run: when, how long, how many tasks.
+fn runs(entries: &[Indexed]) -> Result<u8> {
+    let mut runs: Vec<(&str, Vec<&Indexed>)> = Vec::new();
+    for entry in entries {
+        match runs.iter_mut().find(|(run, _)| *run == entry.run) {
+            Some((_, list)) => list.push(entry),
+            None => runs.push((&entry.run, vec![entry])),
+        }
+    }
+    let mut text = String::new();
+    for (run, list) in runs {
+        let started = list.iter().map(|e| e.started_us).min().unwrap_or(0);
+        let ended = list
+            .iter()
+            .map(|e| e.started_us + e.took_us)
+            .max()
+            .unwrap_or(0);
+        let count = |ending| list.iter().filter(|e| e.ending == ending).count();
+        let when = time::readable(started / 1_000_000);
+        let took = time::span((ended - started) / 1000);
+        let restored = count(Ending::Restored);
+        let _ = write!(text, "{when}  {took:>12}  {} ran", list.len() - restored);
+        let others = [
+            (restored, "restored"),
+            (count(Ending::Failed), "failed"),
+            (count(Ending::Interrupted), "stopped"),
+            (count(Ending::Open), "without end"),
+        ];
+        for (number, what) in others.iter().filter(|o| o.0 > 0) {
+            let _ = write!(text, ", {number} {what}");
+        }
+        let _ = writeln!(text, "  ({run})");
     }
     super::print(&text)?;
     Ok(0)

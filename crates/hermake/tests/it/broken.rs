@@ -153,6 +153,21 @@ fn symlinks_that_lead_out_are_refused() {
 }
 
 #[test]
+fn a_file_that_nobody_wrote_is_refused() {
+    let space = Space::chain();
+    space.write("tasks/all.toml", &"[task.b]\n".repeat(2 << 20));
+    let ran = space.call(&["run"]);
+    assert!(
+        ran.code == 2
+            && ran
+                .err
+                .contains("tasks/all.toml is of 18.0 MiB: nobody writes that by hand"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
 fn a_leaf_whose_need_is_not_up_to_date_says_so() {
     let space = Space::chain();
     let ran = space.call(&["run", "--leaf", "last"]);
@@ -191,8 +206,47 @@ timeout = "3m"
 when = { "lab.server.memory" = "1GiB" }
 "#;
 
+const PROJECT: &str = r#"
+tasks = "tasks/*.toml"
+cache-dir = "cache"
+sandbox = "auto"
+secrets = ["TOKEN"]
+[params]
+lab = "lab.toml"
+host = { file = "host.json", hint = "make it" }
+[vars]
+LAB = "lab"
+TOKEN = ""
+[limits]
+store-size = "20GiB"
+store-age = "90d"
+runs = 200
+logs-size = "1GiB"
+logs-age = "90d"
+"#;
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_edit_of_the_project_file_makes_the_parser_panic(
+        edits in proptest::collection::vec((0usize..400, 0usize..12, "[\\PC\n]{0,6}|\\{\\{|\\}\\}|\"|\\.\\./|\\*\\*|\\[|\u{e9}|-?[0-9]{1,25}(GiB|d)?"), 1..4)
+    ) {
+        let mut text: Vec<char> = PROJECT.chars().collect();
+        for (at, length, new) in edits {
+            let at = at.min(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, new.chars());
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("tasks")).unwrap();
+        let write = |name: &str, content: &str| std::fs::write(dir.path().join(name), content).unwrap();
+        write("hermake.toml", &text.iter().collect::<String>());
+        write("lab.toml", "[server]\nmemory = \"1GiB\"\n");
+        write("host.json", "{\"os\": \"linux\"}");
+        write("tasks/all.toml", "[task.a]\nrun = [\"true\", \"{{ lab.server.memory }} {{ host.os }} {{ vars.LAB }}\"]\nenv = { T = \"{{ vars.TOKEN }}\" }\n");
+        let _ = hermake::config::load::load(dir.path(), &|_| None, false);
+    }
 
     #[test]
     fn no_edit_of_a_task_file_makes_the_parser_panic(

@@ -126,6 +126,13 @@ fn a_log_is_found_by_task_run_time_and_end() {
     assert_eq!(lines(&["log", "--failed"]).len(), 1);
     assert_eq!(lines(&["log", "--since", "1h"]).len(), 3);
     assert_eq!(lines(&["log", "--since", "0s"]).len(), 0);
+    let list = lines(&["log", "--runs"]);
+    assert!(
+        list.len() == 2
+            && list[0].contains("  2 ran  (")
+            && list[1].contains("  1 ran, 1 failed  ("),
+        "{list:?}"
+    );
     let first = &runs(&space)[0];
     assert_eq!(lines(&["log", "--run", first]).len(), 2);
     assert_eq!(

@@ -54,6 +54,23 @@ fn large_inputs_are_there_too() {
 }
 
 #[test]
+fn small_inputs_are_read_only_for_root_as_well() {
+    let space = Space::new(
+        r#"
+        [task.t]
+        inputs = ["src/a.txt"]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "echo more >> src/a.txt; cat src/a.txt > $0", "{{ out }}"]
+        outputs = ["build/t"]
+        "#,
+    );
+    space.write("src/a.txt", "a\n");
+    assert_eq!(space.run(&["t"]), ["t"]);
+    assert_eq!(space.read("build/t"), "a\n");
+    assert_eq!(space.read("src/a.txt"), "a\n");
+}
+
+#[test]
 fn without_namespaces_inputs_are_staged() {
     let space = Space::new(
         r#"

@@ -98,7 +98,7 @@ fn a_new_value_runs_the_task_and_is_said_without_it() {
     let space = space();
     assert_eq!(call(&space, "hunter2-one", &["run", "t"]).code, 0);
     assert_eq!(call(&space, "hunter2-one", &["run", "t"]).err, "");
-    let changed = call(&space, "hunter2-other", &["run", "t"]).err;
+    let changed = call(&space, "hunter2-other", &["run", "t"]).said();
     assert_eq!(
         changed,
         "t: command changed at tasks/all.toml:5 (it holds a secret), and 1 more\n"

@@ -190,6 +190,16 @@ fn collect(dir: &Path, out: &mut Vec<(PathBuf, Vec<u8>)>) {
 }
 
 impl Ran {
+    /// What it said, but for how long tasks took: on a busy machine any may take long enough to be told.
+    pub(crate) fn said(&self) -> String {
+        let timed = |line: &&str| !line.contains(": done in ");
+        self.err
+            .lines()
+            .filter(timed)
+            .map(|l| format!("{l}\n"))
+            .collect()
+    }
+
     pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::space::Space;
+use crate::space::{Ran, Space};
 
 const ALL: &str = r#"
 [task.t]
@@ -38,7 +38,7 @@ fn edited(space: &Space, from: &str, to: &str) {
 #[test]
 fn each_miss_names_what_changed_first() {
     let space = space();
-    let miss = || space.call(&["run", "t"]).err;
+    let miss = || space.call(&["run", "t"]).said();
     space.write("src/a.txt", "one\n2\nthree\nfour\n");
     assert_eq!(miss(), "t: input src/a.txt changed\n");
     space.write("src/b.txt", "new\n");
@@ -65,10 +65,10 @@ fn each_miss_names_what_changed_first() {
         .output()
         .unwrap();
     assert_eq!(
-        String::from_utf8_lossy(&ran.stderr),
+        Ran::of(ran).said(),
         "t: variable MODE changed at tasks/all.toml:6 (slow → fast)\n"
     );
-    assert_eq!(space.call(&["run", "-B", "t"]).err, "t: forced\n");
+    assert_eq!(space.call(&["run", "-B", "t"]).said(), "t: forced\n");
 }
 
 #[test]
