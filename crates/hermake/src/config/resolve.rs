@@ -12,6 +12,7 @@ use super::secret;
 use super::source::Source;
 use super::task::{Kind, Output, Task};
 use crate::fs::Digest;
+use crate::fs::glob::is_pattern;
 use crate::fs::relpath::normal;
 
 /// Works out the outputs of all tasks: others name them.
@@ -247,6 +248,12 @@ pub(super) fn input(source: &Source, text: &Text, path: &str) -> Result<String> 
     }
     let normal = normal(path)
         .map_err(|why| source.error(&text.span(), format!("the input `{path}` {why}")))?;
+    if is_pattern(&normal)
+        && let Err(e) = glob::Pattern::new(&normal)
+    {
+        let message = format!("the input `{path}` is no glob: {}", e.msg);
+        return Err(source.error(&text.span(), message).into());
+    }
     Ok(if path.ends_with('/') {
         normal + "/"
     } else {

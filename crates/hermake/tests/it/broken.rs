@@ -4,11 +4,12 @@ use crate::space::Space;
 
 fn message(tasks: &str) -> String {
     let space = Space::new(tasks);
-    space.write("hermake.toml", "[params]\nlab = \"lab.toml\"\nhost = { file = \"build/host.toml\", hint = \"run `make configure`\" }\n[vars]\nLAB = \"lab\"\n");
+    space.write("hermake.toml", "[params]\nlab = \"lab.toml\"\njson = \"a.json\"\nhost = { file = \"build/host.toml\", hint = \"run `make configure`\" }\n[vars]\nLAB = \"lab\"\n");
     space.write(
         "lab.toml",
         "[server]\nmemory = \"1GiB\"\n[[target]]\nname = \"a\"\n",
     );
+    space.write("a.json", "{\n  \"é\": 1,\n  \"a\" 2\n}\n");
     let ran = space.call(&["run"]);
     assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(!space.exists("build"), "nothing was written");
@@ -95,6 +96,18 @@ fn mistakes() {
             "[task.a]\nrun = [\"true\"]\npass-env = [\"TERM\"]\n",
         ),
         (
+            "a bad glob",
+            "[task.a]\nrun = [\"true\"]\ninputs = [\"src/[a.txt\"]\n",
+        ),
+        (
+            "a bad glob of needs",
+            "[task.a]\nrun = [\"true\"]\nneeds = [\"a**b\"]\n",
+        ),
+        (
+            "a file that is no JSON",
+            "[task.a]\nrun = [\"true\", \"{{ json.a }}\"]\n",
+        ),
+        (
             "each of a table",
             "[task.a]\neach = \"lab.server\"\nrun = [\"true\"]\n",
         ),
@@ -150,6 +163,44 @@ fn symlinks_that_lead_out_are_refused() {
         ran.err
     );
     assert!(!std::path::Path::new("/tmp/x").exists());
+}
+
+#[test]
+fn mistakes_that_show_when_it_runs() {
+    let space = Space::new(
+        r#"
+[task.in]
+inputs = ["src/a.text"]
+tools = ["sh"]
+run = ["sh", "-c", "exit 0"]
+[task.dir]
+inputs = ["sorce/"]
+tools = ["sh"]
+run = ["sh", "-c", "exit 0"]
+[task.tool]
+tools = ["sh", "sleeep"]
+run = ["sh", "-c", "exit 0"]
+"#,
+    );
+    space.write("src/a.txt", "");
+    space.write("source/b.txt", "");
+    let mut text = String::new();
+    for args in [
+        &["run", "in"][..],
+        &["run", "dir"],
+        &["run", "tool"],
+        &["run", "tol"],
+        &["why", "ni"],
+        &["status", "direct"],
+        &["graph", "xyz"],
+        &["log", "-t", "inn"],
+        &["stop", "in"],
+    ] {
+        let ran = space.call(args);
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.err);
+        text += &format!("# {}\n{}\n", args.join(" "), ran.err);
+    }
+    insta::assert_snapshot!(text);
 }
 
 #[test]
