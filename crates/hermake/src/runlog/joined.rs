@@ -11,15 +11,15 @@ const FAR: usize = 64;
 pub(super) fn make() -> Option<String> {
     let level: usize = std::env::var("MAKELEVEL").ok()?.parse().ok()?;
     let mut pid = rustix::process::getppid()?.as_raw_nonzero().get();
-    // without a Make among the ancestors it is whoever called us that is joined
-    let mut found = Process::of(pid)?.id();
+    // without a Make among the ancestors the variable is a leftover in somebody's shell
+    let mut found = None;
     let mut makes = 0;
     for _ in 0..FAR {
         let Some(process) = Process::of(pid) else {
             break;
         };
-        if matches!(process.name.as_str(), "make" | "gmake") {
-            found = process.id();
+        if process.is_make() {
+            found = Some(process.id());
             makes += 1;
             if makes == level {
                 break;
@@ -30,7 +30,7 @@ pub(super) fn make() -> Option<String> {
         }
         pid = process.parent;
     }
-    Some(found)
+    found
 }
 
 /// A line of /proc.
@@ -52,6 +52,12 @@ impl Process {
             parent: fields.nth(1)?.parse().ok()?,
             started: fields.nth(17)?.to_owned(),
         })
+    }
+
+    /// By any of its names: `gmake`, `make-4.4`.
+    fn is_make(&self) -> bool {
+        const NAMES: [&str; 5] = ["make", "gmake", "gnumake", "remake", "bmake"];
+        NAMES.contains(&self.name.as_str()) || self.name.starts_with("make-")
     }
 
     /// A pid alone may be used again.

@@ -129,7 +129,7 @@ fn interrupted() {
 }
 
 pub(crate) fn wait_for(done: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(90);
     while !done() {
         assert!(Instant::now() < until, "waited too long");
         std::thread::sleep(Duration::from_millis(10));
