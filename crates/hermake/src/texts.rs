@@ -68,10 +68,10 @@ impl Texts {
         if to.exists() {
             return;
         }
-        let Some(text) = read(&root.join(path)) else {
+        let Some(content) = text(&root.join(path)) else {
             return;
         };
-        let kept = fs::File::create(&to).and_then(|mut file| file.write_all(text.as_bytes()));
+        let kept = fs::File::create(&to).and_then(|mut file| file.write_all(content.as_bytes()));
         if kept.is_ok() {
             self.added();
         }
@@ -131,15 +131,15 @@ impl Texts {
     /// The text of `digest`, which the input `path` had or has.
     pub fn find(&self, root: &Path, path: &str, digest: &Digest) -> Option<String> {
         let right = |text: &String| Digest::of(text.as_bytes()) == *digest;
-        read(&self.path(digest))
+        text(&self.path(digest))
             .filter(right)
-            .or_else(|| read(&root.join(path)).filter(right))
+            .or_else(|| text(&root.join(path)).filter(right))
             .or_else(|| committed(root, path).filter(right))
     }
 }
 
 /// The file at `path`, if it is a text and not too long.
-fn read(path: &Path) -> Option<String> {
+pub fn text(path: &Path) -> Option<String> {
     let file = fs::File::open(path).ok()?;
     let mut bytes = Vec::new();
     file.take(LONGEST + 1).read_to_end(&mut bytes).ok()?;

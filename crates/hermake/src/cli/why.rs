@@ -13,6 +13,7 @@ use super::args::Why as Args;
 use super::color::Paint;
 use crate::engine::Engine;
 use crate::engine::why::Why;
+use crate::fs::Digest;
 use crate::manifest::{Change, Group};
 use crate::runlog::{self, Ending, Indexed};
 
@@ -138,18 +139,22 @@ fn changes(engine: &Engine, why: &Why, text: &mut String) {
     }
 }
 
-/// The difference of two texts of an input, or of a long value, if both are known.
+/// The difference of two texts of an input or a needed output, or of a long value, if both are known.
 fn diff(engine: &Engine, change: &Change) -> Option<String> {
-    let (before, after) = if change.group == Group::Input {
+    let known = |find: &dyn Fn(Digest) -> Option<String>| {
         let (before, after) = change.digests();
-        let find = |digest| engine.texts().find(&engine.root, &change.name, &digest);
-        (find(before?)?, find(after?)?)
-    } else {
-        let (before, after) = (change.before.clone()?, change.after.clone()?);
-        if !before.contains('\n') && !after.contains('\n') {
-            return None;
+        Some((find(before?)?, find(after?)?))
+    };
+    let (before, after) = match change.group {
+        Group::Input => known(&|digest| engine.texts().find(&engine.root, &change.name, &digest))?,
+        Group::Need => known(&|digest| engine.output_text(&change.name, &digest))?,
+        _ => {
+            let (before, after) = (change.before.clone()?, change.after.clone()?);
+            if !before.contains('\n') && !after.contains('\n') {
+                return None;
+            }
+            (before, after)
         }
-        (before, after)
     };
     if before == after {
         // the same text: it was the mode that changed

@@ -48,7 +48,10 @@ fn plain(text: &str) -> Text {
 
 /// A file whose values tasks use.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a path, or { file = \"path\", hint = \"what makes it\" }"
+)]
 pub enum ParamFile {
     /// Just its path.
     Path(String),

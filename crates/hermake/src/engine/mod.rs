@@ -2,6 +2,7 @@
 
 pub mod bring;
 pub mod determinism;
+pub mod earlier;
 pub mod fetch;
 pub mod forecast;
 pub mod hints;

@@ -42,6 +42,13 @@ impl Store {
         (record.key == *key).then_some(record)
     }
 
+    /// All results that can be read.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        super::gc::entries(&self.root.join("records"))
+            .into_iter()
+            .filter_map(|(_, key)| self.record(&key?))
+    }
+
     /// Keeps `record`; its content must be in the store already.
     pub fn put(&self, record: &Record) -> Result<()> {
         let payload = postcard::to_stdvec(record).context("encoding a record")?;

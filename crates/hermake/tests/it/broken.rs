@@ -166,6 +166,30 @@ fn symlinks_that_lead_out_are_refused() {
 }
 
 #[test]
+fn mistakes_in_the_project_file() {
+    let mut text = String::new();
+    for project in [
+        "[limits]\nstore-size = \"big\"\n",
+        "[limits]\nlogs-age = \"soon\"\n",
+        "[limits]\nruns = -3\n",
+        "[limit]\nruns = 3\n",
+        "tasks = \"task/*.toml\"\n",
+        "sandbox = \"stagd\"\n",
+        "[params]\nhost = { fil = \"build/host.toml\" }\n",
+        "[vars]\nA = 1\n",
+        "secrets = [\"TOKN\"]\n[vars]\nTOKEN = \"\"\n",
+    ] {
+        let space = Space::chain();
+        space.write("hermake.toml", project);
+        let ran = space.call(&["run"]);
+        assert_eq!(ran.code, 2, "{}", ran.err);
+        assert!(!space.exists("build"), "nothing was written");
+        text += &(ran.err + "\n");
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn mistakes_that_show_when_it_runs() {
     let space = Space::new(
         r#"

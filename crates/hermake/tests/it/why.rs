@@ -96,6 +96,18 @@ fn text_inputs_are_shown_as_a_diff() {
 }
 
 #[test]
+fn needed_outputs_are_shown_as_a_diff_too() {
+    let space = Space::chain();
+    space.run(&["last"]);
+    space.write("src/a.txt", "help\n");
+    space.run(&["upper"]);
+    let why = space.call(&["why", "first"]).out;
+    let diff =
+        "  needed output build/upper.txt changed\n    @@ -1 +1 @@\n    -HELLO WORLD\n    +HELP\n";
+    assert!(why.contains(diff), "{why}");
+}
+
+#[test]
 fn without_a_kept_text_git_is_asked() {
     let space = space();
     let git = |args: &[&str]| {
