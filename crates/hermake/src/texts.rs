@@ -10,6 +10,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -83,8 +84,9 @@ impl Texts {
             let count = if let Ok(list) = fs::read_dir(&self.folder) {
                 list.count()
             } else {
-                // where it can't be, nothing is kept
-                let _ = fs::create_dir_all(&self.folder);
+                // an input may be for its owner only; where the folder can't be, nothing is kept
+                let mut builder = fs::DirBuilder::new();
+                let _ = builder.recursive(true).mode(0o700).create(&self.folder);
                 0
             };
             held.set(Some(count));

@@ -155,12 +155,16 @@ fn reason(why: &str) -> &str {
 
 fn shown(stats: &Stats) -> String {
     let ms = |us: u64| span(us / 1000);
+    let plural = |n: usize| if n == 1 { "" } else { "s" };
+    let were = if stats.restored == 1 { "was" } else { "were" };
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{} runs: {} tasks ran ({} failed) in {}, {} were restored ({} % of what was out of date), which saved {}",
+        "{} run{}: {} task{} ran ({} failed) in {}, {} {were} restored ({} % of what was out of date), which saved {}",
         stats.runs,
+        plural(stats.runs),
         stats.ran,
+        plural(stats.ran),
         stats.failed,
         ms(stats.spent_us),
         stats.restored,

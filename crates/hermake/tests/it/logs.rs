@@ -187,7 +187,7 @@ fn a_restored_task_is_listed_as_such() {
     );
     let stats = other.call(&["stats"]).out;
     assert!(
-        stats.contains("1 were restored (100 % of what was out of date)"),
+        stats.contains("1 was restored (100 % of what was out of date)"),
         "{stats}"
     );
 }

@@ -123,7 +123,11 @@ fn without_a_kept_text_git_is_asked() {
         // no git here
         return;
     }
-    fs::remove_dir_all(space.path("build/.hermake/texts")).unwrap();
+    let texts = space.path("build/.hermake/texts");
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&texts).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700, "inputs may be private");
+    fs::remove_dir_all(texts).unwrap();
     space.write("src/a.txt", "one\ntwo\n3\nfour\n");
     let why = space.call(&["why", "t"]).out;
     assert!(why.contains("    -three\n    +3\n"), "{why}");
