@@ -219,6 +219,7 @@ pub struct Task {
     pub stop: Option<Spanned<Vec<Text>>>,
     /// `service`: what a running one is brought up to date by, instead of
     /// `stop` and `start`.
+    #[schemars(with = "Option<Vec<String>>")]
     pub reload: Option<Spanned<Vec<Text>>>,
 }
 

@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 use super::boot_log::BootLog;
+use crate::config::Resolved;
 use crate::fsutil;
+use crate::probe;
 use crate::ssh;
 use crate::state::{LabArgs, LabPaths};
 use crate::vm::{self, Record, State};
@@ -49,6 +51,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         check_cloud_init(&lab)?;
         ssh::on_server(&lab, &services()).context("a service of the server is down")?;
     }
+    // whatever the services say of themselves: an answer to a real request
+    probe::run(&lab, &Resolved::new(lab.config()).network()?)?;
     let instance = lab.vm("server").set_up();
     fsutil::write_if_changed(
         &instance,
