@@ -273,7 +273,10 @@ fn a_failure_is_told_and_the_next_try_installs_anew() {
     );
     let status = stage.bench.lab(&["status"]);
     let status = String::from_utf8(status.stdout).unwrap();
-    assert!(status.contains("target1: digest mismatch"), "{status}");
+    assert!(
+        status.contains("target1: failed after `plan served`: digest mismatch"),
+        "{status}"
+    );
 
     let child = stage.up();
     stage.reprovision();

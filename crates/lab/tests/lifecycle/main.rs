@@ -9,5 +9,6 @@ mod bridge;
 mod bringup;
 mod ends;
 mod files;
+mod looks;
 mod starts;
 mod suspends;
