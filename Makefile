@@ -26,7 +26,7 @@ HERMAKE := $(BIN)/hermake
 lab     := $(BIN)/lab
 
 # goals that need the tasks' rules, and so the host's probe
-TASK_GOALS := up up-tasks reprovision server
+TASK_GOALS := $(if $(JSON),,up) up-tasks reprovision server
 ifneq ($(filter $(TASK_GOALS),$(MAKECMDGOALS)),)
 include $(STATE)/tasks.mk
 endif
@@ -43,9 +43,9 @@ help:
 .PHONY: up up-tasks
 up-tasks: $(filter machine-%,$(HERMAKE_TASKS))
 ifdef JSON
+# all else goes to standard error, so that what is printed is the document
 up:
-	@+$(MAKE) up-tasks >&2 || true
-	@$(lab) status --lab $(LAB) --json --exit-code
+	@+$(MAKE) up-tasks >&2; made=$$?; $(lab) status --lab $(LAB) --json --exit-code || exit $$?; exit $$made
 else
 up: up-tasks
 	@$(lab) up-summary --lab $(LAB)
