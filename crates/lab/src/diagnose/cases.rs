@@ -239,3 +239,56 @@ fn cloud_init_failed_degraded_and_never_reported() {
     assert!(said(&[refused], &[], Some(Point::Login)).starts_with("no-report by serial"));
     assert_eq!(said(&[], &[], Some(Point::Booted)), "no-report by nothing");
 }
+
+/// What is looked for is what the programs still say.
+#[test]
+fn signs_are_in_the_programs_that_write_them() {
+    let disks = include_str!("../../../installer/src/linux/disks.rs");
+    let disk = include_str!("../../../installer/src/disk.rs");
+    let image = include_str!("../../../installer/src/image.rs");
+    let fetch = include_str!("../../../installer/src/fetch.rs");
+    let run = include_str!("../../../installer/src/linux/run.rs");
+    let gpt = include_str!("../../../installer/src/gpt.rs");
+    let init = include_str!("../../../installer/lab-init.sh");
+    let install = include_str!("../../../../ipxe/install.ipxe.tera");
+    let boot = include_str!("../../../../ipxe/boot.ipxe.tera");
+    let local = include_str!("../../../../ipxe/local.ipxe.tera");
+    let refuse = include_str!("../../../../ipxe/refuse.ipxe.tera");
+    let answer = include_str!("../../../bootd/src/http/answer.rs");
+    let report = include_str!("../../../../cloud-init/target/lab-report.py.tera");
+    for (source, text) in [
+        (
+            disks,
+            "no disk can take the image of {size} bytes; there are [",
+        ),
+        (disks, "only {has} bytes"),
+        (disks, "there is no {plan}"),
+        (disk, "give the machine a larger disk"),
+        (image, "the image's digest is {digest}"),
+        (image, "can't decompress the image"),
+        (fetch, "gave up at byte {done}"),
+        (fetch, "going on at byte {done}"),
+        (fetch, "the server says {status}"),
+        (
+            fetch,
+            "the server's file has {has} bytes, and the plan says",
+        ),
+        (run, "MiB of memory are free, and {MEMORY}"),
+        (run, "can't get the seed"),
+        (gpt, "has an ext4 file system"),
+        (init, "lab: initramfs started"),
+        (init, "lab: no module $module"),
+        (install, "The kernel could not be fetched"),
+        (install, "The initrd could not be fetched"),
+        (boot, "No script came from"),
+        (local, "boots its own disk"),
+        (refuse, "does not know this machine"),
+        (answer, "can't tell this machine what to boot"),
+        (report, "cloud-init: "),
+        (report, "\"degraded done\""),
+        (report, "lab-report: attempt"),
+        (report, "lab-report: refused"),
+    ] {
+        assert!(source.contains(text), "nothing says {text:?} any more");
+    }
+}

@@ -17,7 +17,7 @@ use crate::diagnose::Saved;
 use crate::fsutil;
 use crate::ssh;
 use crate::state::{LabPaths, VmPaths};
-use crate::timeline;
+use crate::timeline::{self, Entry, Timeline};
 use crate::vm::{self, DiskRecord, Forwards, Options, Started, State};
 use crate::wake::wake;
 
@@ -136,7 +136,10 @@ pub(super) fn up(
     } = prepare(lab, name, options, &mut say)?;
     if started.record().resumed && machine.state == MachineState::Ready {
         wake(lab, name, "true")?;
-        say.stage("goes on from where it was suspended");
+        let what = "goes on from where it was suspended";
+        say.stage(what);
+        let at = started.record().started;
+        Timeline::open(&vm).add([Entry::host(at, Some("resumed"), what)]);
         return note_ready(&vm);
     }
     let fresh = matches!(started, Started::Fresh { .. });

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant, SystemTime};
 
-use protocol::Mac;
+use protocol::{Mac, Stage};
 
 use super::bootd::{Bootd, BootdError};
 use super::follower::{Follower, Stop};
@@ -136,7 +136,15 @@ fn until_end<W: Write>(
             Ok(page) => {
                 answered = Instant::now();
                 since = page.next;
-                for event in page.events.iter().filter(|e| e.mac == Some(watch.mac)) {
+                for event in &page.events {
+                    // the first script is everyone's, and so is its error
+                    if event.mac.is_none() && event.stage == Stage::Template {
+                        timeline.add_event(event);
+                        told.push(Line::of(event));
+                    }
+                    if event.mac != Some(watch.mac) {
+                        continue;
+                    }
                     timeline.add_event(event);
                     if event.progress.is_none() {
                         told.push(Line::of(event));

@@ -1,4 +1,4 @@
-use protocol::{Event, Progress, Stage};
+use protocol::{Event, Progress};
 
 use super::*;
 

@@ -9,7 +9,7 @@ pub(super) fn table(entries: &[Entry]) -> String {
     let mut text = String::new();
     let mut begin = None;
     for entry in entries {
-        let power_on = entry.stage.as_deref() == Some("power-on");
+        let power_on = matches!(entry.stage.as_deref(), Some("power-on" | "resumed"));
         if power_on || begin.is_none() {
             let _ = writeln!(text, "{}", clock(entry.time));
             begin = Some(entry.time);

@@ -73,7 +73,10 @@ fn of(entries: &[Entry], thread: usize) -> Vec<Value> {
         let stage = entry.stage.as_deref().unwrap_or_default();
         let next = stages.get(index + 1);
         // what is over is no span: nothing is known of when it ended
-        let is_end = matches!(stage, "ready" | "failed" | "stands-still" | "gone");
+        let is_end = matches!(
+            stage,
+            "ready" | "resumed" | "failed" | "stands-still" | "gone"
+        );
         let to = next.filter(|_| !is_end).map_or(entry.time, |e| e.time);
         events.push(json!({
             "name": stage, "cat": "stage", "ph": "X", "pid": PID, "tid": thread,
