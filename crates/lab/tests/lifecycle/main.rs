@@ -5,10 +5,12 @@
 #![cfg(target_os = "linux")]
 
 mod bench;
+mod breaks;
 mod bridge;
 mod bringup;
 mod ends;
 mod files;
 mod looks;
+mod play;
 mod starts;
 mod suspends;
