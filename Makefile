@@ -82,10 +82,13 @@ watch: $(lab)
 timeline: $(lab)
 	@$(lab) timeline --lab $(LAB) $(or $(VM),$(error say which machine: make timeline VM=target1))
 
-## make trace           the bring-up as a Chrome trace
+## make trace           the bring-up as a Chrome trace: the last run's tasks,
+##                      and every machine's stages
 .PHONY: trace
-trace: $(lab)
-	@$(lab) trace --lab $(LAB) --out $(STATE)/trace.json
+trace: $(lab) $(HERMAKE)
+	@mkdir -p $(STATE)
+	@tasks=$(STATE)/tasks-trace.json; rm -f $$tasks; $(HERMAKE) trace --out $$tasks 2>/dev/null; \
+	$(lab) trace --lab $(LAB) --out $(STATE)/trace.json $$(if [ -s $$tasks ]; then echo --merge $$tasks; fi)
 	@echo "$(STATE)/trace.json: open it in https://ui.perfetto.dev or chrome://tracing"
 
 ## make logs [T=task]   what tasks printed

@@ -1,7 +1,7 @@
 //! `lab trace`: the timelines of a lab as a Chrome trace.
 //!
-//! Times are absolute microseconds since 1970, so that traces of tasks with
-//! times of the same kind go on one axis: `--merge FILE` adds their events.
+//! Times are absolute microseconds since 1970, so that the traces of tasks go on
+//! the same axis: `--merge FILE` adds their events.
 
 use std::path::PathBuf;
 
@@ -49,17 +49,25 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-/// The events of a trace in either of its two forms.
+/// The events of a trace in either of its two forms, in absolute time: a trace
+/// whose times are from its own begin says when that was, as hermake's do, in
+/// `otherData.started_us`.
 fn others(text: &str) -> anyhow::Result<Vec<Value>> {
     let mut trace: Value = serde_json::from_str(text)?;
+    let begin = trace["otherData"]["started_us"].as_u64().unwrap_or(0);
     let events = match trace.get_mut("traceEvents") {
         Some(events) => events.take(),
         None => trace,
     };
-    match events {
-        Value::Array(events) => Ok(events),
-        _ => anyhow::bail!("there are no traceEvents in it"),
+    let Value::Array(mut events) = events else {
+        anyhow::bail!("there are no traceEvents in it");
+    };
+    for event in &mut events {
+        if let Some(time) = event.get("ts").and_then(Value::as_u64) {
+            event["ts"] = json!(time + begin);
+        }
     }
+    Ok(events)
 }
 
 /// Of one VM: from each stage to the next a span, all else moments.
@@ -132,5 +140,12 @@ mod tests {
         assert_eq!(others("[{\"ph\":\"X\"}]").unwrap().len(), 1);
         assert_eq!(others("{\"traceEvents\":[{}]}").unwrap().len(), 1);
         assert!(others("{}").is_err());
+        let relative = others(
+            "{\"otherData\":{\"started_us\":5000},\"traceEvents\":[{\"ts\":7},{\"ph\":\"M\"}]}",
+        );
+        assert_eq!(
+            relative.unwrap(),
+            [json!({ "ts": 5007 }), json!({ "ph": "M" })]
+        );
     }
 }

@@ -266,6 +266,35 @@ fn served(body: Vec<u8>, promised: u64) -> String {
 }
 
 #[test]
+fn a_machine_that_nobody_follows_and_that_stands_still() {
+    let stage = Play::new();
+    stage.bench.target("target1").unwrap();
+    let vm = stage.bench.lab.vm("target1");
+    let mut record = stage.bench.running("target1");
+    record.started = 1_000_000;
+    record.write(&vm).unwrap();
+    console(&stage, ">>Start PXE over IPv4.\r\n");
+    let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+    std::fs::File::options()
+        .append(true)
+        .open(vm.serial_log())
+        .unwrap()
+        .set_modified(hour_ago)
+        .unwrap();
+    let status = stage.bench.lab(&["status", "--exit-code"]);
+    assert_eq!(status.status.code(), Some(11));
+    let text = String::from_utf8(status.stdout).unwrap();
+    for part in [
+        "install, network-boot  1h00m",
+        "target1: stands still: last stage `firmware asks for network boot`, 36",
+        "usual cause: no DHCP offer",
+        "look further: make ssh VM=server",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
 fn an_image_with_another_digest() {
     let told = installer_fails(|plan, _, _| {
         plan.digest = format!("blake3:{}", "00".repeat(32)).parse().unwrap();
