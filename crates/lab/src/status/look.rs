@@ -11,7 +11,7 @@ use super::verdict;
 use crate::config::Resolved;
 use crate::diagnose::Diagnosis;
 use crate::state::LabPaths;
-use crate::target::{self, Bootd, Provision};
+use crate::target::{self, Bootd, Provision, WatchKind};
 use crate::vm::{Record, State};
 
 /// How long bootd may take to answer; a server that still boots doesn't.
@@ -115,13 +115,14 @@ pub fn look(lab: &LabPaths) -> anyhow::Result<Status> {
     let answers = machines.as_ref().map(Result::is_ok);
     let mut vms = vec![VmStatus {
         answers,
-        exit: if answers == Some(true) {
-            verdict::READY
-        } else {
-            verdict::NOT_UP
-        },
+        exit: verdict::NOT_UP,
         ..server
     }];
+    if answers == Some(true) {
+        vms[0].exit = verdict::READY;
+    } else if vms[0].state == "died" {
+        verdict::fail(&mut vms[0], WatchKind::Gone, None);
+    }
     let machines = match machines {
         Some(Ok(machines)) => machines,
         Some(Err(error)) => {

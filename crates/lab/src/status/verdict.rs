@@ -87,7 +87,8 @@ pub(super) fn judge(
     }
 }
 
-fn fail(status: &mut VmStatus, kind: WatchKind, text: Option<String>) {
+/// Notes a failure of this kind; the trouble stays what it is if `text` is none.
+pub(super) fn fail(status: &mut VmStatus, kind: WatchKind, text: Option<String>) {
     status.kind = Some(kind.as_str().to_owned());
     status.exit = kind.exit();
     if let Some(text) = text {
