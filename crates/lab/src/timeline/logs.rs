@@ -180,6 +180,33 @@ garbage
         assert!(entries(LOGS, mac, 1_790_000_100_000).is_empty());
     }
 
+    /// Its quoting, by a real shell with other programs for the server's.
+    #[test]
+    fn the_script_is_one_that_a_shell_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let access = dir.path().join("access.log");
+        let ours = LOGS.lines().find(|line| line.contains("vmlinuz")).unwrap();
+        let host = "10.0.2.2 - - [x] \"GET /events?since=1 HTTP/1.1\" 200 1\n";
+        fs_err::write(&access, format!("{host}{ours}\n")).unwrap();
+        let script = script(7)
+            .replace("sudo ", "")
+            .replace("journalctl", "echo")
+            .replace("/var/log/nginx", dir.path().to_str().unwrap());
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            format!(
+                "==dhcp\n--no-pager -q -o short-unix --since @7 -u isc-dhcp-server -u dnsmasq\n\
+                 ==tftp\n--no-pager -q -o short-unix --since @7 -u tftpd-hpa\n\
+                 ==nginx\n{ours}\n==errors\n"
+            )
+        );
+    }
+
     #[test]
     fn dates_are_those_of_the_calendar() {
         assert_eq!(days(1970, 1, 1), Some(0));
