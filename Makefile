@@ -26,7 +26,7 @@ HERMAKE := $(BIN)/hermake
 lab     := $(BIN)/lab
 
 # goals that need the tasks' rules, and so the host's probe
-TASK_GOALS := up reprovision server
+TASK_GOALS := $(if $(JSON),,up) up-tasks reprovision server
 ifneq ($(filter $(TASK_GOALS),$(MAKECMDGOALS)),)
 include $(STATE)/tasks.mk
 endif
@@ -38,10 +38,18 @@ help:
 	@sed -n 's/^## //p' Makefile
 
 ## make up [FRESH=1]    bring the lab up: host packages, images, server, targets;
-##                      what was suspended goes on, with FRESH=1 it boots
-.PHONY: up
-up: $(filter machine-%,$(HERMAKE_TASKS))
+##                      what was suspended goes on, with FRESH=1 it boots;
+##                      JSON=1: at its end all that came of it, as one document
+.PHONY: up up-tasks
+up-tasks: $(filter machine-%,$(HERMAKE_TASKS))
+ifdef JSON
+# all else goes to standard error, so that what is printed is the document
+up:
+	@+$(MAKE) up-tasks >&2; made=$$?; $(lab) status --lab $(LAB) --json --exit-code || exit $$?; exit $$made
+else
+up: up-tasks
 	@$(lab) up-summary --lab $(LAB)
+endif
 
 .PHONY: server
 server: push
@@ -64,6 +72,25 @@ clean:
 status: $(lab)
 	@$(lab) status --lab $(LAB) $(if $(JSON),--json)
 
+## make watch           the same again and again, until all is ready
+.PHONY: watch
+watch: $(lab)
+	@$(lab) watch --lab $(LAB)
+
+## make timeline VM=target1          what happened to a machine, and when
+.PHONY: timeline
+timeline: $(lab)
+	@$(lab) timeline --lab $(LAB) $(or $(VM),$(error say which machine: make timeline VM=target1))
+
+## make trace           the bring-up as a Chrome trace: the last run's tasks,
+##                      and every machine's stages
+.PHONY: trace
+trace: $(lab) $(HERMAKE)
+	@mkdir -p $(STATE)
+	@tasks=$(STATE)/tasks-trace.json; rm -f $$tasks; $(HERMAKE) trace --out $$tasks 2>/dev/null; \
+	$(lab) trace --lab $(LAB) --out $(STATE)/trace.json $$(if [ -s $$tasks ]; then echo --merge $$tasks; fi)
+	@echo "$(STATE)/trace.json: open it in https://ui.perfetto.dev or chrome://tracing"
+
 ## make logs [T=task]   what tasks printed
 .PHONY: logs
 logs: $(HERMAKE)
@@ -79,10 +106,20 @@ why: $(HERMAKE) build/host.toml
 ssh: $(lab)
 	@$(lab) ssh --lab $(LAB) $(or $(VM),$(error say which machine: make ssh VM=server)) $(if $(CMD),-- '$(subst ','\'',$(value CMD))')
 
-## make console VM=target1 [RO=1]    serial console; Ctrl-] leaves it
+## make console VM=target1 [RO=1 [TIMES=1]]    serial console; Ctrl-] leaves it
 .PHONY: console
 console: $(lab)
-	@$(lab) console --lab $(LAB) $(if $(RO),--ro) $(or $(VM),$(error say which machine: make console VM=target1))
+	@$(lab) console --lab $(LAB) $(if $(RO),--ro $(if $(TIMES),--times)) $(or $(VM),$(error say which machine: make console VM=target1))
+
+## make screen VM=target1            its display, as a picture
+.PHONY: screen
+screen: $(lab)
+	@$(lab) screen --lab $(LAB) $(or $(VM),$(error say which machine: make screen VM=target1))
+
+## make pcap            where the packets of the lab segment are
+.PHONY: pcap
+pcap: $(lab)
+	@$(lab) pcap --lab $(LAB)
 
 ## make reprovision VM=target1       install a target anew
 .PHONY: reprovision
@@ -129,7 +166,7 @@ build/host-packages: scripts/host-packages
 	@scripts/host-packages
 	@touch $@
 
-SOURCES := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name Cargo.toml -o -name '*.sh' -o -name '*.tera')
+SOURCES := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name '*.toml' -o -name '*.sh' -o -name '*.tera')
 
 # One cargo call makes all three programs; cargo itself knows what to build.
 $(BIN)/.built: $(SOURCES) | build/host-packages

@@ -30,8 +30,12 @@ enum Command {
     Probe(crate::probe::Args),
     /// Wait for the server; bring what it serves up to date.
     Server(crate::server::cli::Args),
+    /// Say where the packets of the lab segment are captured.
+    Pcap(crate::capture::Args),
     /// Install targets anew.
     Reprovision(crate::target::ReprovisionArgs),
+    /// Write the target's display as a picture.
+    Screen(crate::screen::Args),
     /// Make the site that bootd serves, and render all of it once as a check.
     Site(crate::server::site::Args),
     /// Log in to a VM, or run a command there.
@@ -43,10 +47,16 @@ enum Command {
     Switch(crate::switch::Args),
     /// Bring targets up and follow them, or shut them down.
     Target(crate::target::Args),
+    /// Say what happened to a machine, and when.
+    Timeline(crate::timeline::Args),
+    /// Write the bring-up of the machines as a Chrome trace.
+    Trace(crate::timeline::trace::Args),
     /// Say how to get into each machine.
     UpSummary(crate::status::SummaryArgs),
     /// Start, stop and look at virtual machines.
     Vm(crate::vm::Args),
+    /// Say again and again where everything stands, until all is ready.
+    Watch(crate::status::WatchArgs),
 }
 
 impl Cli {
@@ -62,14 +72,19 @@ impl Cli {
             Command::Keys(args) => crate::keys::run(&args),
             Command::Probe(args) => crate::probe::cli(&args),
             Command::Server(args) => crate::server::cli::run(&args),
+            Command::Pcap(args) => crate::capture::run(&args),
             Command::Reprovision(args) => crate::target::reprovision(&args),
+            Command::Screen(args) => crate::screen::run(&args),
             Command::Site(args) => crate::server::site::run(&args),
             Command::Ssh(args) => crate::ssh::run(&args),
             Command::Status(args) => crate::status::run(&args),
             Command::Switch(args) => crate::switch::run(&args),
             Command::Target(args) => crate::target::run(&args),
+            Command::Timeline(args) => crate::timeline::run(&args),
+            Command::Trace(args) => crate::timeline::trace::run(&args),
             Command::UpSummary(args) => crate::status::summary(&args),
             Command::Vm(args) => crate::vm::run(&args),
+            Command::Watch(args) => crate::status::watch(&args),
         }
     }
 }

@@ -8,8 +8,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use self::timed::Timed;
 use crate::state::{LabArgs, VmPaths};
+use crate::target::Times;
 use crate::vm::{self, State};
+
+mod timed;
 
 /// Ctrl-].
 const DETACH: u8 = 0x1d;
@@ -24,6 +28,9 @@ pub struct Args {
     /// Only watch: follow the log and send nothing.
     #[arg(long)]
     ro: bool,
+    /// Put a time (UTC) before each line; lines that nobody saw arrive have none.
+    #[arg(long, requires = "ro")]
+    times: bool,
 }
 
 /// Attaches until Ctrl-] is typed or the VM stops.
@@ -37,7 +44,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             "{} has never been started",
             args.vm
         );
-        return follow(&vm, runs);
+        return follow(&vm, runs, args.times);
     }
     anyhow::ensure!(
         runs,
@@ -110,23 +117,38 @@ fn attach(
     }
 }
 
-/// Shows the log's end and what is added to it.
-fn follow(vm: &VmPaths, runs: bool) -> anyhow::Result<()> {
-    let mut file = fs_err::File::open(vm.serial_log())?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(4096)))?;
+/// Shows the log's end and what is added to it; with times, all of it.
+fn follow(vm: &VmPaths, runs: bool, with_times: bool) -> anyhow::Result<()> {
+    let log = vm.serial_log();
+    let mut file = fs_err::File::open(&log)?;
+    let mut noted = Times::open(&log);
+    let mut timed = with_times.then(|| Timed::new(0));
+    if !with_times {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(4096)))?;
+    }
     let mut output = io::stdout();
     loop {
-        let more = match io::copy(&mut file, &mut output) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            more => more?,
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        if !bytes.is_empty() && runs {
+            let length = file.stream_position()?;
+            noted.note(file.file(), length);
+        }
+        let written = match &mut timed {
+            Some(timed) => output.write_all(timed.take(&log, &bytes).as_bytes()),
+            None => output.write_all(&bytes),
         };
-        output.flush()?;
-        if !runs || (more == 0 && !matches!(State::of(vm)?, State::Running(_))) {
+        match written.and_then(|()| output.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            other => other?,
+        }
+        if !runs || (bytes.is_empty() && !matches!(State::of(vm)?, State::Running(_))) {
             return Ok(());
         }
-        if replaced(vm.serial_log().as_path(), &file) {
-            file = fs_err::File::open(vm.serial_log())?;
+        if replaced(&log, &file) {
+            file = fs_err::File::open(&log)?;
+            timed = with_times.then(|| Timed::new(0));
         }
         std::thread::sleep(Duration::from_millis(100));
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::target::WatchError;
+
 /// An error that only carries an exit status: everything that a person needs
 /// to know has been printed already, or the status *is* the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +27,9 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     for cause in error.chain().skip(1) {
         eprintln!("  because: {cause}");
     }
-    ExitCode::FAILURE
+    error
+        .downcast_ref::<WatchError>()
+        .map_or(ExitCode::FAILURE, |error| ExitCode::from(error.kind.exit()))
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 //! subcommand. Every subcommand is a clap `Args` struct and a function
 //! `run(args) -> anyhow::Result<()>` in the module that does the work.
 
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod diagnose;
 pub mod down;
 pub mod exit;
 pub mod fsutil;
@@ -15,11 +17,13 @@ pub mod http;
 pub mod keys;
 pub mod net;
 pub mod probe;
+pub mod screen;
 pub mod server;
 pub mod ssh;
 pub mod state;
 pub mod status;
 pub mod switch;
 pub mod target;
+pub mod timeline;
 pub mod vm;
 mod wake;

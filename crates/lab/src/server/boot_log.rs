@@ -1,7 +1,13 @@
 //! How far the server's boot is, from its serial console.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::state::VmPaths;
+use crate::target::{Times, milliseconds};
+use crate::timeline::{Entry, Timeline};
+use crate::vm::State;
 
 /// What a line of the console means, in the order of a boot.
 const STAGES: &[(&str, &str)] = &[
@@ -31,6 +37,43 @@ pub(super) struct BootLog {
     partial: String,
     reached: usize,
     failure: Option<String>,
+    history: History,
+}
+
+/// Where what the log shows is written down, too.
+#[derive(Debug)]
+struct History {
+    timeline: Timeline,
+    times: Times,
+    started: u64,
+}
+
+impl History {
+    /// Of the VM whose log it is.
+    fn of(log: &Path) -> Self {
+        let vm = &VmPaths::at(log.parent().unwrap_or(log));
+        let record = State::of(vm).ok().and_then(State::running);
+        let mut timeline = Timeline::open(vm);
+        let started = record.as_ref().map_or(0, |record| record.started);
+        if record.is_some_and(|record| !record.resumed) {
+            timeline.add([Entry::host(started, Some("power-on"), "powered on")]);
+        }
+        Self {
+            timeline,
+            times: Times::open(&vm.serial_log()),
+            started,
+        }
+    }
+
+    fn add(&mut self, log: &std::fs::File, stage: &str) {
+        let written = log.metadata().and_then(|metadata| metadata.modified());
+        let time = milliseconds(written.unwrap_or_else(|_| SystemTime::now()));
+        // each is told once a boot, so its place in the list is what it is known by
+        let place = STAGES.iter().position(|(_, name)| *name == stage);
+        let place = place.unwrap_or_default() as u64;
+        let entry = Entry::serial(time, Some(stage), stage, self.started, place);
+        self.timeline.add([entry]);
+    }
 }
 
 impl BootLog {
@@ -38,6 +81,7 @@ impl BootLog {
     /// not this one's, but a console that was just opened starts at its head.
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
+            history: History::of(&path),
             path,
             read: 0,
             partial: String::new(),
@@ -60,10 +104,17 @@ impl BootLog {
             return vec![];
         }
         self.read += text.len() as u64;
+        if !text.is_empty() {
+            self.history.times.note(&file, self.read);
+        }
         self.partial.push_str(&String::from_utf8_lossy(&text));
         let complete = self.partial.rfind('\n').map_or(0, |at| at + 1);
         let lines: String = self.partial.drain(..complete).collect();
-        lines.lines().filter_map(|line| self.line(line)).collect()
+        let stages: Vec<_> = lines.lines().filter_map(|line| self.line(line)).collect();
+        for stage in &stages {
+            self.history.add(&file, stage);
+        }
+        stages
     }
 
     fn line(&mut self, line: &str) -> Option<&'static str> {

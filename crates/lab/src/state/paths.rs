@@ -114,6 +114,13 @@ pub struct VmPaths {
 }
 
 impl VmPaths {
+    /// The files in a VM's folder.
+    pub fn at(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+        }
+    }
+
     /// The VM's folder.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -167,6 +174,11 @@ impl VmPaths {
         self.dir.join("serial.log")
     }
 
+    /// What happened to the machine.
+    pub fn timeline(&self) -> PathBuf {
+        self.dir.join("timeline.jsonl")
+    }
+
     /// What QEMU itself printed.
     pub fn qemu_log(&self) -> PathBuf {
         self.dir.join("qemu.log")
@@ -175,6 +187,11 @@ impl VmPaths {
     /// Packets of the lab segment, as this VM saw them.
     pub fn pcap(&self) -> PathBuf {
         self.dir.join("lab.pcap")
+    }
+
+    /// The target's display, when it was last looked at.
+    pub fn screen(&self) -> PathBuf {
+        self.dir.join("screen.png")
     }
 
     /// The memory of a VM that was saved.

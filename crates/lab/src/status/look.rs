@@ -6,9 +6,12 @@ use std::time::Duration;
 use protocol::{MachineState, MachineStatus, Progress, Stage};
 use serde::Serialize;
 
+use super::rate::{self, Rate};
+use super::verdict;
 use crate::config::Resolved;
+use crate::diagnose::Diagnosis;
 use crate::state::LabPaths;
-use crate::target::Bootd;
+use crate::target::{self, Bootd, Provision, WatchKind};
 use crate::vm::{Record, State};
 
 /// How long bootd may take to answer; a server that still boots doesn't.
@@ -22,6 +25,9 @@ const BOOT: u64 = 600_000;
 pub struct Status {
     /// Its name.
     pub lab: String,
+    /// 0 if all is up and ready; else the exit status of the first VM that
+    /// isn't, as `docs/troubleshooting.md` lists them.
+    pub exit: u8,
     /// Its VMs: the server first, then the targets by name.
     pub vms: Vec<VmStatus>,
 }
@@ -55,9 +61,23 @@ pub struct VmStatus {
     /// Of a target: what bootd knows of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub machine: Option<Machine>,
+    /// Of a target that runs: the last point that it reached on its way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<&'static str>,
+    /// How long ago that was, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waited: Option<u64>,
+    /// 0 if it is up and ready; else what `docs/troubleshooting.md` lists.
+    pub exit: u8,
+    /// Which kind of failure, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// What is wrong, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// What usually causes that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosis>,
     /// What its console said is here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub console: Option<String>,
@@ -74,6 +94,9 @@ pub struct Machine {
     pub time: Option<u64>,
     /// How far that stage is.
     pub progress: Option<Progress>,
+    /// How fast it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
     /// What came with it.
     pub message: Option<String>,
 }
@@ -87,13 +110,19 @@ pub fn look(lab: &LabPaths) -> anyhow::Result<Status> {
     names.remove("server");
     let (server, record) = vm(lab, "server");
     let forwards = record.and_then(|record| record.forwards);
-    let machines = forwards
-        .as_ref()
-        .map(|forwards| Bootd::new(forwards).machines(ANSWER));
+    let bootd = forwards.as_ref().map(Bootd::new);
+    let machines = bootd.as_ref().map(|bootd| bootd.machines(ANSWER));
+    let answers = machines.as_ref().map(Result::is_ok);
     let mut vms = vec![VmStatus {
-        answers: machines.as_ref().map(Result::is_ok),
+        answers,
+        exit: verdict::NOT_UP,
         ..server
     }];
+    if answers == Some(true) {
+        vms[0].exit = verdict::READY;
+    } else if vms[0].state == "died" {
+        verdict::fail(&mut vms[0], WatchKind::Gone, None);
+    }
     let machines = match machines {
         Some(Ok(machines)) => machines,
         Some(Err(error)) => {
@@ -113,10 +142,16 @@ pub fn look(lab: &LabPaths) -> anyhow::Result<Status> {
     };
     for name in names {
         let known = machines.iter().find(|machine| machine.name == name);
-        vms.push(target(lab, &name, known));
+        vms.push(target(lab, &name, known, bootd.as_ref()));
     }
+    // a failure says more than that something is not up
+    let exits = || vms.iter().map(|vm| vm.exit);
+    let exit = exits()
+        .find(|exit| ![verdict::READY, verdict::NOT_UP].contains(exit))
+        .or_else(|| exits().find(|exit| *exit != verdict::READY));
     Ok(Status {
         lab: lab.name().to_owned(),
+        exit: exit.unwrap_or(verdict::READY),
         vms,
     })
 }
@@ -158,23 +193,37 @@ fn vm(lab: &LabPaths, name: &str) -> (VmStatus, Option<Record>) {
     (status, None)
 }
 
-fn target(lab: &LabPaths, name: &str, known: Option<&MachineStatus>) -> VmStatus {
-    let (mut status, _) = vm(lab, name);
-    let address = std::fs::read_to_string(lab.vm(name).dir().join("address")).ok();
+fn target(
+    lab: &LabPaths,
+    name: &str,
+    known: Option<&MachineStatus>,
+    bootd: Option<&Bootd>,
+) -> VmStatus {
+    let (mut status, record) = vm(lab, name);
+    let paths = lab.vm(name);
+    let address = std::fs::read_to_string(paths.dir().join("address")).ok();
     status.address = address.filter(|_| status.state == "running");
-    let Some(known) = known else { return status };
-    if status.trouble.is_none() {
-        let message = known.message.as_deref().unwrap_or("it gave no reason");
-        status.trouble = known
-            .template_error
-            .clone()
-            .or_else(|| (known.state == MachineState::Failed).then(|| message.to_owned()));
+    let now = super::now();
+    let started = record.map_or(0, |record| record.started);
+    let stand = (status.state != "stopped" || known.is_some())
+        .then(|| target::stand(&paths, known, started, now));
+    if let Some(stand) = stand.as_ref().filter(|_| status.state == "running") {
+        status.stage = Some(stand.at.about().id);
+        status.waited = Some(now.saturating_sub(stand.since) / 1000);
     }
+    verdict::judge(lab, &mut status, known, stand.as_ref());
+    let Some(known) = known else { return status };
+    let streams = known.stage == Some(Stage::Streaming) && status.state == "running";
+    let rate = bootd.filter(|_| streams).and_then(|bootd| {
+        let since = Provision::read(&paths).map_or(0, |provision| provision.since);
+        rate::ask(bootd, known.mac, since)
+    });
     status.machine = Some(Machine {
         state: known.state,
         stage: known.stage,
         time: known.time,
         progress: known.progress,
+        rate,
         message: known.message.clone(),
     });
     status

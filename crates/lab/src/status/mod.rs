@@ -4,11 +4,17 @@
 //! request to bootd. No ssh.
 
 mod look;
+mod rate;
 mod show;
+mod verdict;
+mod watch;
 
+use crate::exit;
 use crate::state::LabArgs;
 
 pub use look::{Machine, Status, VmStatus, look};
+pub use rate::Rate;
+pub use watch::{WatchArgs, watch};
 
 /// Options of `lab status`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +27,10 @@ pub struct Args {
     /// Print only the table, without what to do about troubles.
     #[arg(long)]
     table: bool,
+    /// End with the exit status of the first VM that is not ready: 3 if it is
+    /// not up (yet), 10 and more by the kind of its failure.
+    #[arg(long)]
+    exit_code: bool,
 }
 
 /// Options of `lab up-summary`.
@@ -32,7 +42,9 @@ pub struct SummaryArgs {
 
 /// Prints where everything stands.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let status = look(&args.lab.paths()?)?;
+    let lab = args.lab.paths()?;
+    crate::capture::bound(&lab);
+    let status = look(&lab)?;
     let text = if args.json {
         serde_json::to_string_pretty(&status)? + "\n"
     } else {
@@ -42,7 +54,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
         text
     };
-    print(&text)
+    print(&text)?;
+    if args.exit_code && status.exit != 0 {
+        return Err(exit::Status(status.exit).into());
+    }
+    Ok(())
 }
 
 /// Prints how to get into each machine.
@@ -51,7 +67,7 @@ pub fn summary(args: &SummaryArgs) -> anyhow::Result<()> {
 }
 
 /// A reader that has seen enough is no error.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use protocol::{MachineState, Stage};
+
 use super::look::{Status, VmStatus};
 
 /// All VMs, a line each. `now` is in milliseconds since 1970.
@@ -15,9 +17,14 @@ pub(super) fn table(status: &Status, now: u64) -> String {
                 .map_or("-".to_owned(), |then| ago(now.saturating_sub(then))),
             reached(vm),
             stands(vm),
+            vm.waited
+                .map_or("-".to_owned(), |seconds| ago(seconds * 1000)),
         ]
     });
-    columns(["VM", "STATE", "PID", "UP", "ADDRESS", "STAGE"], rows)
+    columns(
+        ["VM", "STATE", "PID", "UP", "ADDRESS", "STAGE", "SINCE"],
+        rows,
+    )
 }
 
 /// How to get into each VM.
@@ -44,6 +51,9 @@ pub(super) fn troubles(status: &Status) -> String {
     for vm in &status.vms {
         if let Some(trouble) = &vm.trouble {
             let _ = write!(text, "\n{}: {trouble}\n", vm.name);
+            if let Some(diagnosis) = &vm.diagnosis {
+                let _ = writeln!(text, "{diagnosis}");
+            }
             if let Some(console) = &vm.console {
                 let _ = writeln!(text, "  its console: {console}");
             }
@@ -60,36 +70,42 @@ fn reached(vm: &VmStatus) -> String {
     }
 }
 
-fn stands(vm: &VmStatus) -> String {
+/// How far it is, as short as it can be said.
+pub(super) fn stands(vm: &VmStatus) -> String {
     let Some(machine) = &vm.machine else {
         return match vm.answers {
             Some(true) => "ready".to_owned(),
             Some(false) => "no answer".to_owned(),
-            None => "-".to_owned(),
+            None => vm.stage.unwrap_or("-").to_owned(),
         };
     };
     let mut text = machine.state.to_string();
-    if let Some(stage) = machine
-        .stage
-        .filter(|stage| stage.as_str() != machine.state.as_str())
-    {
-        let _ = write!(text, ", {stage}");
+    // what the console shows is finer than bootd's stages
+    let at = match machine.state {
+        MachineState::Ready => None,
+        _ => vm.stage.or(machine.stage.map(Stage::as_str)),
+    };
+    if let Some(at) = at.filter(|at| *at != machine.state.as_str()) {
+        let _ = write!(text, ", {at}");
     }
-    if let Some(progress) = machine.progress {
-        let done = progress.done >> 20;
-        match progress.total.filter(|total| *total > 0) {
-            // Both fit in 64 bits: images are far smaller than 2^57 bytes.
-            Some(total) => {
-                let _ = write!(
-                    text,
-                    " {}% of {} MiB",
-                    progress.done.saturating_mul(100) / total,
-                    total >> 20
-                );
-            }
-            None => {
-                let _ = write!(text, " {done} MiB");
-            }
+    let Some(progress) = machine.progress else {
+        return text;
+    };
+    match progress.total.filter(|total| *total > 0) {
+        // Both fit in 64 bits: images are far smaller than 2^57 bytes.
+        Some(total) => {
+            let done = progress.done.saturating_mul(100) / total;
+            let _ = write!(text, " {done}% of {} MiB", total >> 20);
+        }
+        None => {
+            let _ = write!(text, " {} MiB", progress.done >> 20);
+        }
+    }
+    if let Some(rate) = machine.rate {
+        let tenths = rate.bytes_per_second.saturating_mul(10) >> 20;
+        let _ = write!(text, ", {}.{} MiB/s", tenths / 10, tenths % 10);
+        if let Some(left) = rate.seconds_left {
+            let _ = write!(text, ", {} left", ago(left * 1000));
         }
     }
     text
@@ -131,10 +147,12 @@ fn columns<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; 
 
 #[cfg(test)]
 mod tests {
-    use protocol::{MachineState, Progress, Stage};
+    use protocol::Progress;
 
     use super::super::look::Machine;
+    use super::super::rate::Rate;
     use super::*;
+    use crate::diagnose::{Diagnosis, Line, Source};
 
     fn sample() -> Status {
         let server = VmStatus {
@@ -161,21 +179,37 @@ mod tests {
                     done: 50 << 20,
                     total: Some(200 << 20),
                 }),
+                rate: Some(Rate {
+                    bytes_per_second: 5 << 20,
+                    seconds_left: Some(30),
+                }),
                 message: None,
             }),
+            stage: Some("streaming"),
+            waited: Some(1),
+            exit: 3,
             ..VmStatus::default()
         };
         let failed = VmStatus {
             name: "target2".to_owned(),
             state: "died",
-            trouble: Some("digest mismatch".to_owned()),
+            trouble: Some("failed after `plan served`: digest mismatch".to_owned()),
             console: Some("build/labs/b/vm/target2/serial.log".to_owned()),
             machine: Some(Machine {
                 state: MachineState::Failed,
                 stage: Some(Stage::Failed),
                 time: Some(1),
                 progress: None,
+                rate: None,
                 message: None,
+            }),
+            exit: 10,
+            kind: Some("failed".to_owned()),
+            diagnosis: Some(Diagnosis {
+                id: "digest-mismatch".to_owned(),
+                cause: "the image is another one".to_owned(),
+                shown_by: Some(Line::new(Source::Bootd, "failed: digest mismatch")),
+                look: "make up LAB=b".to_owned(),
             }),
             ..VmStatus::default()
         };
@@ -186,6 +220,7 @@ mod tests {
         };
         Status {
             lab: "b".to_owned(),
+            exit: 10,
             vms: vec![server, streaming, failed, new],
         }
     }

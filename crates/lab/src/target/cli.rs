@@ -114,6 +114,10 @@ pub fn reprovision(args: &ReprovisionArgs) -> anyhow::Result<()> {
             .collect()
     });
     let mut failed = Vec::new();
+    if let ([_], [Err(_)]) = (&*targets, &*results) {
+        // its kind is the exit status
+        return results.into_iter().collect();
+    }
     for (target, result) in targets.iter().zip(results) {
         if let Err(error) = result {
             failed.push(format!("{}: {error:#}", target.name));

@@ -1,5 +1,5 @@
 //! The points on a machine's way from power-on to ready: what each is called,
-//! how long the next may take, and what is usually wrong if it doesn't come.
+//! and how long the next may take.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use protocol::Stage;
 
 /// A point that a machine has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Point {
+pub(crate) enum Point {
     /// QEMU runs.
     PowerOn,
     /// The firmware tries boot entries.
@@ -48,199 +48,103 @@ pub(super) enum Point {
 
 /// What is known of a point.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct About {
+pub(crate) struct About {
+    /// For programs.
+    pub(crate) id: &'static str,
     /// For people.
-    pub(super) title: &'static str,
+    pub(crate) title: &'static str,
     /// How long the machine may stand here, in seconds; emulated and on a busy
     /// host it is slow, so these are some five times what was measured.
     limit: u64,
-    /// What is usually wrong if it stays here.
-    pub(super) cause: &'static str,
-    /// Where to look.
-    pub(super) look: &'static str,
 }
 
 impl About {
-    pub(super) fn limit(&self) -> Duration {
+    pub(crate) fn limit(&self) -> Duration {
         Duration::from_secs(self.limit)
     }
 }
 
-const fn about(title: &'static str, limit: u64, cause: &'static str, look: &'static str) -> About {
-    About {
-        title,
-        limit,
-        cause,
-        look,
-    }
+const fn about(id: &'static str, title: &'static str, limit: u64) -> About {
+    About { id, title, limit }
 }
 
-/// What is known of each point, in their order.
+/// What is known of each point, in their order. What is usually wrong at each
+/// is in `diagnose/causes.toml`.
 const ABOUT: &[(Point, About)] = &[
-    (
-        Point::PowerOn,
-        about(
-            "powered on",
-            120,
-            "the firmware printed nothing: its files don't fit this QEMU, or the accelerator doesn't work",
-            "qemu.log; `make configure` probes both",
-        ),
-    ),
-    (
-        Point::Firmware,
-        about(
-            "firmware runs",
-            120,
-            "the firmware found no network card to boot from, or its own disk neither boots nor fails",
-            "the console (serial.log)",
-        ),
-    ),
+    (Point::PowerOn, about("power-on", "powered on", 120)),
+    (Point::Firmware, about("firmware", "firmware runs", 120)),
     (
         Point::NetworkBoot,
-        about(
-            "firmware asks for network boot",
-            180,
-            "no DHCP offer, or one without a file name for this architecture: the DHCP server doesn't run, or the target isn't plugged into the server's hub",
-            "lab.pcap of the server; `lab ssh server journalctl -u isc-dhcp-server`",
-        ),
+        about("network-boot", "firmware asks for network boot", 180),
     ),
-    (
-        Point::Loader,
-        about(
-            "boot program loaded",
-            120,
-            "the boot program doesn't start: the file is for another architecture",
-            "the console (serial.log); /srv/tftp on the server",
-        ),
-    ),
-    (
-        Point::Ipxe,
-        about(
-            "iPXE runs",
-            180,
-            "iPXE got no address or no script: bootd or nginx doesn't answer, or a template is wrong",
-            "the console (serial.log); `lab ssh server journalctl -u bootd`",
-        ),
-    ),
-    (
-        Point::Script,
-        about(
-            "boot script served",
-            300,
-            "kernel or initrd could not be fetched: the content disk isn't mounted, or the machine has too little memory for the initrd",
-            "the console (serial.log); /srv/content on the server",
-        ),
-    ),
-    (
-        Point::Kernel,
-        about(
-            "kernel starts",
-            600,
-            "the kernel found no network card or no installer, or the machine has too little memory for the initrd",
-            "the console (serial.log)",
-        ),
-    ),
-    (
-        Point::Installer,
-        about(
-            "installer runs",
-            180,
-            "the installer got no address, or no plan from bootd",
-            "the console (serial.log); `lab ssh server journalctl -u bootd`",
-        ),
-    ),
-    (
-        Point::Plan,
-        about(
-            "plan served",
-            300,
-            "the image could not be opened, or there is no disk that is large enough",
-            "the console (serial.log); nginx's log on the server",
-        ),
-    ),
+    (Point::Loader, about("loader", "boot program loaded", 120)),
+    (Point::Ipxe, about("ipxe", "iPXE runs", 180)),
+    (Point::Script, about("script", "boot script served", 300)),
+    (Point::Kernel, about("kernel", "kernel starts", 600)),
+    (Point::Installer, about("installer", "installer runs", 180)),
+    (Point::Plan, about("plan", "plan served", 300)),
     (
         Point::Streaming,
-        about(
-            "image streams to the disk",
-            300,
-            "the image stopped coming: the server is gone or its content disk was taken away",
-            "the console (serial.log); nginx's log on the server",
-        ),
+        about("streaming", "image streams to the disk", 300),
     ),
-    (
-        Point::Verified,
-        about(
-            "image verified",
-            300,
-            "the seed could not be planted: no root file system was found on the image",
-            "the console (serial.log)",
-        ),
-    ),
-    (
-        Point::Seeded,
-        about(
-            "seed planted",
-            180,
-            "the disk could not be made bootable",
-            "the console (serial.log)",
-        ),
-    ),
+    (Point::Verified, about("verified", "image verified", 300)),
+    (Point::Seeded, about("seeded", "seed planted", 180)),
     (
         Point::Rebooting,
-        about(
-            "restarts from its disk",
-            300,
-            "the disk doesn't boot: no boot loader was found on it",
-            "the console (serial.log)",
-        ),
+        about("rebooting", "restarts from its disk", 300),
     ),
     (
         Point::BootLoader,
-        about(
-            "boot loader runs",
-            600,
-            "the boot loader found no kernel, or the kernel no root file system",
-            "the console (serial.log)",
-        ),
+        about("boot-loader", "boot loader runs", 600),
     ),
     (
         Point::CloudInit,
-        about(
-            "cloud-init runs",
-            1200,
-            "cloud-init waits for the network, or its user-data is wrong",
-            "the console (serial.log); `lab console`",
-        ),
+        about("cloud-init", "cloud-init runs", 1200),
     ),
     (
         Point::Booted,
-        about(
-            "installed system is up",
-            2400,
-            "cloud-init still works, hangs in a package's installation, or its report did not arrive",
-            "`lab ssh TARGET cloud-init status --long`",
-        ),
+        about("booted", "installed system is up", 2400),
     ),
-    (
-        Point::Login,
-        about(
-            "asks for login",
-            2400,
-            "cloud-init still works, hangs in a package's installation, or its report did not arrive",
-            "`lab ssh TARGET cloud-init status --long`",
-        ),
-    ),
-    (Point::Ready, about("ready", u64::MAX >> 32, "", "")),
+    (Point::Login, about("login", "asks for login", 2400)),
+    (Point::Ready, about("ready", "ready", u64::MAX >> 32)),
 ];
 
+/// A console that has said nothing for so long is silent.
+pub(crate) const QUIET: Duration = Duration::from_secs(60);
+
 impl Point {
-    pub(super) fn about(self) -> About {
+    pub(crate) fn about(self) -> About {
         let known = ABOUT.iter().find(|(point, _)| *point == self);
-        known.map_or(about("somewhere", 600, "", ""), |(_, about)| *about)
+        known.map_or(about("somewhere", "somewhere", 600), |(_, about)| *about)
+    }
+
+    /// All points, in their order.
+    #[cfg(test)]
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        ABOUT.iter().map(|(point, _)| *point)
+    }
+
+    /// The point that is called so.
+    #[cfg(test)]
+    pub(crate) fn named(id: &str) -> Option<Self> {
+        ABOUT
+            .iter()
+            .find(|(_, about)| about.id == id)
+            .map(|(point, _)| *point)
+    }
+
+    /// Whether a machine that came here so long ago, and whose console has been
+    /// silent for so long, stands still.
+    pub(crate) fn stands_still(self, waited: Duration, silent: Duration) -> bool {
+        let limit = self.about().limit();
+        // On a busy host everything takes longer; a console that talks shows
+        // that it goes on. But one that repeats itself for ever goes nowhere.
+        let talks = silent < QUIET && waited < 3 * limit;
+        waited >= limit && !talks
     }
 
     /// The point that a stage of bootd's stands for.
-    pub(super) fn of(stage: Stage) -> Option<Self> {
+    pub(crate) fn of(stage: Stage) -> Option<Self> {
         Some(match stage {
             Stage::Script => Self::Script,
             Stage::Plan => Self::Plan,
@@ -264,11 +168,8 @@ mod tests {
         let points: Vec<Point> = ABOUT.iter().map(|(point, _)| *point).collect();
         assert!(points.windows(2).all(|pair| pair[0] < pair[1]));
         assert_eq!(points.len(), Point::Ready as usize + 1);
-        for (point, about) in ABOUT.iter().filter(|(point, _)| *point != Point::Ready) {
-            assert!(
-                !about.cause.is_empty() && !about.look.is_empty(),
-                "{point:?}"
-            );
+        for point in points {
+            assert_eq!(Point::named(point.about().id), Some(point));
         }
     }
 }

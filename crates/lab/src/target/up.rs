@@ -11,12 +11,13 @@ use super::bootd::Bootd;
 use super::point::Point;
 use super::provision::Provision;
 use super::say::Say;
-use super::serial::Console;
 use super::watch::{Watch, follow};
 use crate::config::Resolved;
+use crate::diagnose::Saved;
 use crate::fsutil;
 use crate::ssh;
 use crate::state::{LabPaths, VmPaths};
+use crate::timeline::{self, Entry, Timeline};
 use crate::vm::{self, DiskRecord, Forwards, Options, Started, State};
 use crate::wake::wake;
 
@@ -135,7 +136,10 @@ pub(super) fn up(
     } = prepare(lab, name, options, &mut say)?;
     if started.record().resumed && machine.state == MachineState::Ready {
         wake(lab, name)?;
-        say.stage("goes on from where it was suspended");
+        let what = "goes on from where it was suspended";
+        say.stage(what);
+        let at = started.record().started;
+        Timeline::open(&vm).add([Entry::host(at, Some("resumed"), what)]);
         return note_ready(&vm);
     }
     let fresh = matches!(started, Started::Fresh { .. });
@@ -143,18 +147,21 @@ pub(super) fn up(
         say.stage(Point::Ready.about().title);
         return note_ready(&vm);
     }
+    Saved::forget(&vm);
     say.stage(Point::PowerOn.about().title);
     // From the VM's start on, whoever started it: stages that have passed are
     // told too, so that a second `up` shows the same as the first.
     let watch = Watch {
+        lab,
         vm: &vm,
+        name,
         mac,
         bootd: &bootd,
         since: provision.since,
         installed: provision.installed,
-        console: Console::open(&vm.serial_log()),
+        started: started.record().started,
     };
-    follow(watch, &mut say)?;
+    follow(&watch, &mut say).inspect_err(|error| error.keep(&vm))?;
     note_address(lab, &vm, mac);
     note_ready(&vm)
 }
@@ -162,6 +169,7 @@ pub(super) fn up(
 /// Says on disk that the machine was seen ready; the same every time, so that a
 /// machine that was installed anew since does not count as changed.
 fn note_ready(vm: &VmPaths) -> anyhow::Result<()> {
+    Saved::forget(vm);
     fsutil::write_if_changed(&vm.ready(), b"ready\n", 0o644).map(drop)
 }
 
@@ -196,6 +204,7 @@ fn wipe(lab: &LabPaths, name: &str) -> anyhow::Result<()> {
     // Its disk is thrown away, so there is nothing to shut down properly.
     vm::stop(&vm, Duration::ZERO)?;
     vm::discard(&vm)?;
+    timeline::begin_anew(&vm);
     for path in [
         ssh::known_hosts(lab, name),
         vm.dir().join("address"),

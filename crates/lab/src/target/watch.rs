@@ -1,283 +1,225 @@
 //! Following a machine by bootd's events and its serial console until it is
-//! ready, has failed, or stands still.
+//! ready, has failed, or stands still; and saying why, if it is not ready.
 
 use std::io::Write;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use protocol::{Event, Mac, Stage};
+use protocol::{Mac, Stage};
 
 use super::bootd::{Bootd, BootdError};
+use super::follower::{Follower, Stop};
+use super::kind::{WatchError, WatchKind};
 use super::point::Point;
 use super::say::Say;
 use super::serial::{Console, Meaning};
-use crate::state::VmPaths;
+use super::times::milliseconds;
+use crate::capture;
+use crate::diagnose::{self, Line, Names};
+use crate::state::{LabPaths, VmPaths};
+use crate::timeline::{self, Entry, Timeline};
 use crate::vm::{State, last_lines};
 
 /// How long bootd may be silent before the watch gives up: the server may be
 /// taking a new site or content disk.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// A console that has said nothing for so long is silent.
-const QUIET: Duration = Duration::from_secs(60);
+/// How many of the console's last lines are looked at for a cause.
+const LINES: usize = 300;
 
 /// What is followed, and from where.
 pub(super) struct Watch<'a> {
+    pub(super) lab: &'a LabPaths,
     pub(super) vm: &'a VmPaths,
+    pub(super) name: &'a str,
     pub(super) mac: Mac,
     pub(super) bootd: &'a Bootd,
     /// The last of bootd's events that is of no interest.
     pub(super) since: u64,
     /// Whether it only has to boot what is installed.
     pub(super) installed: bool,
-    pub(super) console: Console,
-}
-
-/// Which kind of end a machine came to that is not ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WatchKind {
-    /// It said so itself, or its console did.
-    Failed,
-    /// It takes longer than it ever should.
-    StandsStill,
-    /// Its QEMU is gone.
-    Gone,
-    /// The server does not answer any more.
-    NoServer,
-    /// bootd can't render what the machine needs.
-    Template,
-    /// The state folder can't be read.
-    State,
-}
-
-/// Why a machine did not become ready.
-#[derive(Debug, thiserror::Error)]
-#[error("{text}")]
-pub struct WatchError {
-    /// Which kind.
-    pub kind: WatchKind,
-    text: String,
-}
-
-impl WatchError {
-    fn new(kind: WatchKind, text: String) -> Self {
-        Self { kind, text }
-    }
+    /// When the VM was started, in milliseconds since 1970.
+    pub(super) started: u64,
 }
 
 /// Follows the machine; returns when it is ready.
-pub(super) fn follow<W: Write>(watch: Watch<'_>, say: &mut Say<W>) -> Result<(), WatchError> {
-    let name = watch
-        .vm
-        .dir()
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let mut follower = Follower {
-        name,
-        at: Point::PowerOn,
-        moved: Instant::now(),
-        heard: Instant::now(),
-        trouble: None,
-        installed: watch.installed,
-        log: watch.vm.serial_log(),
+pub(super) fn follow<W: Write>(watch: &Watch<'_>, say: &mut Say<W>) -> Result<(), WatchError> {
+    let mut timeline = Timeline::open(watch.vm);
+    timeline.add([Entry::host(
+        watch.started,
+        Some(Point::PowerOn.about().id),
+        Point::PowerOn.about().title,
+    )]);
+    let mut follower = Follower::new(watch.name, watch.installed);
+    let mut told = Vec::new();
+    let end = until_end(watch, &mut follower, &mut timeline, &mut told, say);
+    // A server that doesn't answer has no logs to give either.
+    let logs = match &end {
+        Err(stop) if stop.kind == WatchKind::NoServer => Vec::new(),
+        _ => timeline::from_server(watch.lab, watch.mac, watch.started).unwrap_or_default(),
     };
-    let Watch {
-        vm,
-        mac,
-        bootd,
-        mut since,
-        mut console,
-        ..
-    } = watch;
+    timeline.add(logs.iter().cloned());
+    let now = milliseconds(SystemTime::now());
+    match end {
+        Ok(()) => {
+            timeline.add([Entry::host(now, Some("ready"), "ready")]);
+            Ok(())
+        }
+        Err(stop) => {
+            timeline.add([Entry::host(now, Some(stop.kind.as_str()), &stop.text)]);
+            let mut lines: Vec<Line> = logs
+                .into_iter()
+                .map(|entry| Line::new(entry.source, entry.text))
+                .collect();
+            lines.extend(diagnose::last_lines(
+                &watch.vm.serial_log(),
+                follower.track.from,
+                LINES,
+            ));
+            lines.extend(told);
+            let names = Names {
+                lab: watch.lab.name(),
+                vm: watch.name,
+            };
+            let log = watch.vm.serial_log().display().to_string();
+            Err(explain(stop, follower.track.at, &lines, names, &log))
+        }
+    }
+}
+
+/// Puts together what is told of a machine that is not ready.
+pub(super) fn explain(
+    stop: Stop,
+    at: Point,
+    lines: &[Line],
+    names: Names<'_>,
+    log: &str,
+) -> WatchError {
+    let Stop { kind, text, hint } = stop;
+    let diagnosis = match kind {
+        WatchKind::Gone | WatchKind::NoServer | WatchKind::State => None,
+        WatchKind::Failed | WatchKind::StandsStill | WatchKind::Template => {
+            diagnose::diagnose(at, lines, names)
+        }
+    };
+    let mut text = text;
+    for more in [diagnosis.as_ref().map(ToString::to_string)]
+        .into_iter()
+        .chain([hint.map(|hint| format!("  {hint}"))])
+        .flatten()
+    {
+        text.push('\n');
+        text.push_str(&more);
+    }
+    text.push_str("\n  its console: ");
+    text.push_str(log);
+    WatchError {
+        kind,
+        at,
+        diagnosis: diagnosis.map(Box::new),
+        text,
+    }
+}
+
+/// The loop: returns without an error when the machine is ready.
+fn until_end<W: Write>(
+    watch: &Watch<'_>,
+    follower: &mut Follower,
+    timeline: &mut Timeline,
+    told: &mut Vec<Line>,
+    say: &mut Say<W>,
+) -> Result<(), Stop> {
+    let mut console = Console::open_noting(&watch.vm.serial_log());
+    let mut since = watch.since;
     let mut answered = Instant::now();
     loop {
-        match bootd.events(since, 1) {
+        match watch.bootd.events(since, 1) {
             Ok(page) => {
                 answered = Instant::now();
                 since = page.next;
-                for event in page.events.iter().filter(|event| event.mac == Some(mac)) {
-                    if follower.event(event, say)? {
+                for event in &page.events {
+                    // the first script is everyone's, and so is its error
+                    if event.mac.is_none() && event.stage == Stage::Template {
+                        timeline.add_event(event);
+                        told.push(Line::of(event));
+                    }
+                    if event.mac != Some(watch.mac) {
+                        continue;
+                    }
+                    timeline.add_event(event);
+                    if event.progress.is_none() {
+                        told.push(Line::of(event));
+                    }
+                    if follower.event(event, console.offset(), say)? {
                         return Ok(());
                     }
                 }
             }
             Err(source) if answered.elapsed() >= SILENCE => {
-                return Err(follower.no_server(&source));
+                return Err(no_server(follower, &source));
             }
             Err(_) => std::thread::sleep(Duration::from_millis(500)),
         }
-        let meanings = console.read();
+        let seen = console.read();
         follower.heard = console.heard();
-        for meaning in meanings {
-            if follower.console(meaning, say)? {
+        for seen in seen {
+            let stage = match seen.meaning {
+                Meaning::Reached(point) => Some(point.about().id),
+                Meaning::Trouble(_) | Meaning::Fatal(_) => None,
+            };
+            timeline.add([Entry::serial(
+                console.written(),
+                stage,
+                &seen.line,
+                watch.started,
+                seen.at,
+            )]);
+            if follower.console(seen.meaning, seen.at, say)? {
                 return Ok(());
             }
         }
-        match State::of(vm) {
+        capture::bound(watch.lab);
+        match State::of(watch.vm) {
             Ok(State::Running(_)) => follower.check_time()?,
-            Ok(State::Died(_) | State::Stopped) => return Err(follower.gone(vm)),
-            Err(error) => return Err(WatchError::new(WatchKind::State, format!("{error:#}"))),
+            Ok(State::Died(_) | State::Stopped) => return Err(gone(follower, watch.vm)),
+            Err(error) => {
+                return Err(Stop {
+                    kind: WatchKind::State,
+                    text: format!("{error:#}"),
+                    hint: None,
+                });
+            }
         }
     }
 }
 
-struct Follower {
-    name: String,
-    at: Point,
-    moved: Instant,
-    /// When the console last said anything.
-    heard: Instant,
-    trouble: Option<&'static str>,
-    installed: bool,
-    log: PathBuf,
+fn no_server(follower: &Follower, source: &BootdError) -> Stop {
+    Stop {
+        kind: WatchKind::NoServer,
+        text: format!(
+            "the server has not answered for {} s while {} came up (last stage `{}`): {source}",
+            SILENCE.as_secs(),
+            follower.name,
+            follower.last()
+        ),
+        hint: Some("look further: make status; make console VM=server RO=1".to_owned()),
+    }
 }
 
-impl Follower {
-    /// Takes an event; true if the machine is ready.
-    fn event<W: Write>(&mut self, event: &Event, say: &mut Say<W>) -> Result<bool, WatchError> {
-        let message = event.message.clone().unwrap_or_default();
-        match event.stage {
-            Stage::Failed => {
-                let message = if message.is_empty() {
-                    "it gave no reason".to_owned()
-                } else {
-                    message
-                };
-                return Err(self.failed(&message));
-            }
-            Stage::Template => return Err(self.template(&message)),
-            stage => {
-                let Some(point) = Point::of(stage) else {
-                    return Ok(false);
-                };
-                if let (Stage::Streaming, Some(progress)) = (stage, event.progress) {
-                    self.moved = Instant::now();
-                    say.progress(progress);
-                }
-                // A script served once more: the machine has started over.
-                if point == Point::Script && self.at > Point::Script {
-                    say.stage("starts over");
-                    self.at = Point::Ipxe;
-                }
-                self.reach(point, say);
-                if point == Point::Ready && !message.is_empty() {
-                    say.stage(&format!("ready, but: {message}"));
-                }
-            }
-        }
-        Ok(self.at == Point::Ready || (self.installed && self.at >= Point::Booted))
-    }
-
-    /// Takes what the console says; true if the machine is ready.
-    fn console<W: Write>(
-        &mut self,
-        meaning: Meaning,
-        say: &mut Say<W>,
-    ) -> Result<bool, WatchError> {
-        match meaning {
-            Meaning::Reached(point) => {
-                if point == Point::Firmware && (Point::Script..Point::Rebooting).contains(&self.at)
-                {
-                    say.stage("starts over");
-                    self.at = Point::PowerOn;
-                }
-                if point == Point::Kernel && self.at >= Point::Rebooting {
-                    say.stage("kernel of the installed system starts");
-                    self.moved = Instant::now();
-                } else {
-                    self.reach(point, say);
-                }
-            }
-            Meaning::Trouble(what) => {
-                self.trouble = Some(what);
-                say.stage(what);
-            }
-            Meaning::Fatal(what) => {
-                let before = self
-                    .trouble
-                    .map(|trouble| format!(" ({trouble} before that)"));
-                return Err(self.failed(&format!("{what}{}", before.unwrap_or_default())));
-            }
-        }
-        Ok(self.installed && self.at >= Point::Booted)
-    }
-
-    fn reach<W: Write>(&mut self, point: Point, say: &mut Say<W>) {
-        if point > self.at {
-            self.at = point;
-            self.moved = Instant::now();
-            self.trouble = None;
-            say.stage(point.about().title);
-        }
-    }
-
-    fn check_time(&self) -> Result<(), WatchError> {
-        let about = self.at.about();
-        let waited = self.moved.elapsed();
-        // On a busy host everything takes longer; a console that talks shows
-        // that it goes on. But one that repeats itself for ever goes nowhere.
-        let talks = self.heard.elapsed() < QUIET && waited < 3 * about.limit();
-        if waited < about.limit() || talks {
-            return Ok(());
-        }
-        let trouble = self
-            .trouble
-            .map(|what| format!("; since then {what}"))
-            .unwrap_or_default();
-        Err(WatchError::new(
-            WatchKind::StandsStill,
-            format!(
-                "{} stands still: last stage `{}`, {} s ago{trouble}\n  usual cause: {}\n  where to look: {}\n  its console: {}",
-                self.name,
-                about.title,
-                waited.as_secs(),
-                about.cause,
-                about.look,
-                self.log.display()
-            ),
-        ))
-    }
-
-    fn failed(&self, message: &str) -> WatchError {
-        let (name, last) = (&self.name, self.at.about().title);
-        let log = self.log.display();
-        WatchError::new(
-            WatchKind::Failed,
-            format!("{name} failed after `{last}`: {message}\n  its console: {log}"),
-        )
-    }
-
-    fn template(&self, message: &str) -> WatchError {
-        let text = format!(
-            "the server can't answer {}: {message}\n  correct the template or lab.toml and run `make up` again",
-            self.name
-        );
-        WatchError::new(WatchKind::Template, text)
-    }
-
-    fn no_server(&self, source: &BootdError) -> WatchError {
-        let (name, last) = (&self.name, self.at.about().title);
-        let text = format!(
-            "the server has not answered for {} s while {name} came up (last stage `{last}`): {source}",
-            SILENCE.as_secs()
-        );
-        WatchError::new(WatchKind::NoServer, text)
-    }
-
-    fn gone(&self, vm: &VmPaths) -> WatchError {
-        let said = last_lines(&vm.qemu_log(), 4);
-        let said = if said.is_empty() {
-            said
-        } else {
-            format!("\n  QEMU said: {said}")
-        };
-        let (name, last) = (&self.name, self.at.about().title);
-        let text = format!(
-            "the QEMU of {name} is gone (last stage `{last}`){said}\n  `make up` starts it again"
-        );
-        WatchError::new(WatchKind::Gone, text)
+fn gone(follower: &Follower, vm: &VmPaths) -> Stop {
+    let said = last_lines(&vm.qemu_log(), 4);
+    let said = if said.is_empty() {
+        said
+    } else {
+        format!("\n  QEMU said: {said}")
+    };
+    Stop {
+        kind: WatchKind::Gone,
+        text: format!(
+            "the QEMU of {} is gone (last stage `{}`){said}",
+            follower.name,
+            follower.last()
+        ),
+        hint: Some("`make up` starts it again".to_owned()),
     }
 }
 

@@ -133,6 +133,9 @@ pub fn target(spec: &TargetSpec<'_>) -> Vec<String> {
         ),
     );
     firmware(&mut line, host, Arch::X86_64);
+    // Nobody looks at it, but `lab screen` can ask what it shows. The firmware
+    // has its own driver, so no ROM of the card's is needed.
+    line.opt("device", "VGA,romfile=");
     // With no IPv6 answer OVMF would wait over 90 s for PXE over IPv6.
     line.opt("fw_cfg", "name=opt/org.tianocore/IPv6Support,string=no")
         .opt("blockdev", "node-name=disk,driver=qcow2,discard=unmap,detect-zeroes=unmap,file.driver=file,file.filename=disk.qcow2,file.cache.no-flush=on")

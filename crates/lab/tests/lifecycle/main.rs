@@ -5,10 +5,13 @@
 #![cfg(target_os = "linux")]
 
 mod bench;
+mod breaks;
 mod bridge;
 mod bringup;
 mod ends;
 mod files;
+mod looks;
+mod play;
 mod probes;
 mod starts;
 mod suspends;

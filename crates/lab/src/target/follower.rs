@@ -1,0 +1,170 @@
+//! What a machine's events and console mean for the one who waits for it.
+
+use std::io::Write;
+use std::time::Instant;
+
+use protocol::{Event, Stage};
+
+use super::kind::WatchKind;
+use super::point::Point;
+use super::say::Say;
+use super::serial::Meaning;
+use super::track::{Step, Track};
+
+/// Why the wait is over without a ready machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stop {
+    pub(super) kind: WatchKind,
+    /// What is told first.
+    pub(super) text: String,
+    /// Something to do about it that is no usual cause's.
+    pub(super) hint: Option<String>,
+}
+
+/// Follows one machine.
+pub(super) struct Follower {
+    pub(super) name: String,
+    pub(super) track: Track,
+    pub(super) moved: Instant,
+    /// When the console last said anything.
+    pub(super) heard: Instant,
+    pub(super) trouble: Option<&'static str>,
+    pub(super) installed: bool,
+}
+
+impl Follower {
+    pub(super) fn new(name: &str, installed: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            track: Track::new(),
+            moved: Instant::now(),
+            heard: Instant::now(),
+            trouble: None,
+            installed,
+        }
+    }
+
+    /// Takes an event; true if the machine is ready. `offset` is how much of
+    /// the console's log was read before.
+    pub(super) fn event<W: Write>(
+        &mut self,
+        event: &Event,
+        offset: u64,
+        say: &mut Say<W>,
+    ) -> Result<bool, Stop> {
+        let message = event.message.clone().unwrap_or_default();
+        match event.stage {
+            Stage::Failed => {
+                let message = if message.is_empty() {
+                    "it gave no reason".to_owned()
+                } else {
+                    message
+                };
+                return Err(self.failed(&message));
+            }
+            Stage::Template => return Err(self.template(&message)),
+            stage => {
+                let Some(point) = Point::of(stage) else {
+                    return Ok(false);
+                };
+                if let (Stage::Streaming, Some(progress)) = (stage, event.progress) {
+                    self.moved = Instant::now();
+                    say.progress(progress);
+                }
+                let step = self.track.event(point, offset);
+                self.step(step, point, say);
+                if point == Point::Ready && !message.is_empty() {
+                    say.stage(&format!("ready, but: {message}"));
+                }
+            }
+        }
+        let at = self.track.at;
+        Ok(at == Point::Ready || (self.installed && at >= Point::Booted))
+    }
+
+    /// Takes what the console says at `offset`; true if the machine is ready.
+    pub(super) fn console<W: Write>(
+        &mut self,
+        meaning: Meaning,
+        offset: u64,
+        say: &mut Say<W>,
+    ) -> Result<bool, Stop> {
+        match meaning {
+            Meaning::Reached(point) => {
+                let step = self.track.console(point, offset);
+                self.step(step, point, say);
+            }
+            Meaning::Trouble(what) => {
+                self.trouble = Some(what);
+                say.stage(what);
+            }
+            Meaning::Fatal(what) => {
+                let before = self
+                    .trouble
+                    .map(|trouble| format!(" ({trouble} before that)"));
+                return Err(self.failed(&format!("{what}{}", before.unwrap_or_default())));
+            }
+        }
+        Ok(self.installed && self.track.at >= Point::Booted)
+    }
+
+    fn step<W: Write>(&mut self, step: Step, point: Point, say: &mut Say<W>) {
+        if step == Step::Stays {
+            return;
+        }
+        self.moved = Instant::now();
+        match step {
+            Step::Stays => {}
+            Step::SecondKernel => say.stage("kernel of the installed system starts"),
+            Step::StartsOver | Step::Reached => {
+                if step == Step::StartsOver {
+                    say.stage("starts over");
+                }
+                self.trouble = None;
+                say.stage(point.about().title);
+            }
+        }
+    }
+
+    pub(super) fn check_time(&self) -> Result<(), Stop> {
+        let waited = self.moved.elapsed();
+        if !self.track.at.stands_still(waited, self.heard.elapsed()) {
+            return Ok(());
+        }
+        let trouble = self
+            .trouble
+            .map(|what| format!("; since then {what}"))
+            .unwrap_or_default();
+        Err(Stop {
+            kind: WatchKind::StandsStill,
+            text: format!(
+                "{} stands still: last stage `{}`, {} s ago{trouble}",
+                self.name,
+                self.last(),
+                waited.as_secs()
+            ),
+            hint: None,
+        })
+    }
+
+    /// The last stage, for people.
+    pub(super) fn last(&self) -> &'static str {
+        self.track.at.about().title
+    }
+
+    fn failed(&self, message: &str) -> Stop {
+        Stop {
+            kind: WatchKind::Failed,
+            text: format!("{} failed after `{}`: {message}", self.name, self.last()),
+            hint: None,
+        }
+    }
+
+    fn template(&self, message: &str) -> Stop {
+        Stop {
+            kind: WatchKind::Template,
+            text: format!("the server can't answer {}: {message}", self.name),
+            hint: None,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The kinds of failure that `lab target up` tells apart by its exit status.
+//! `docs/troubleshooting.md` has the same list.
+
+use std::time::SystemTime;
+
+use super::point::Point;
+use super::times::milliseconds;
+use crate::diagnose::{Diagnosis, Saved};
+use crate::state::VmPaths;
+
+/// Which kind of end a machine came to that is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchKind {
+    /// It said so itself, or its console did.
+    Failed,
+    /// It takes longer than it ever should.
+    StandsStill,
+    /// Its QEMU is gone.
+    Gone,
+    /// The server does not answer any more.
+    NoServer,
+    /// bootd can't render what the machine needs.
+    Template,
+    /// The state folder can't be read.
+    State,
+}
+
+impl WatchKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Failed,
+        Self::StandsStill,
+        Self::Gone,
+        Self::NoServer,
+        Self::Template,
+        Self::State,
+    ];
+
+    /// Its name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::StandsStill => "stands-still",
+            Self::Gone => "gone",
+            Self::NoServer => "no-server",
+            Self::Template => "template",
+            Self::State => "state",
+        }
+    }
+
+    /// The exit status that tells it.
+    pub fn exit(self) -> u8 {
+        match self {
+            Self::Failed => 10,
+            Self::StandsStill => 11,
+            Self::Gone => 12,
+            Self::NoServer => 13,
+            Self::Template => 14,
+            Self::State => 15,
+        }
+    }
+}
+
+/// Why a machine did not become ready.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct WatchError {
+    /// Which kind.
+    pub kind: WatchKind,
+    /// The last point that it reached.
+    pub(crate) at: Point,
+    /// What usually causes it.
+    pub diagnosis: Option<Box<Diagnosis>>,
+    pub(super) text: String,
+}
+
+impl WatchError {
+    /// Keeps it for `lab status`.
+    pub(super) fn keep(&self, vm: &VmPaths) {
+        let saved = Saved {
+            time: milliseconds(SystemTime::now()),
+            kind: self.kind.as_str().to_owned(),
+            exit: self.kind.exit(),
+            stage: self.at.about().id.to_owned(),
+            text: self.text.clone(),
+            diagnosis: self.diagnosis.as_deref().cloned(),
+        };
+        saved.write(vm);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_lists_every_exit_status() {
+        let text = include_str!("../../../../docs/troubleshooting.md");
+        for kind in WatchKind::ALL {
+            let row = format!("| {} | `{}` |", kind.exit(), kind.as_str());
+            assert!(text.contains(&row), "docs/troubleshooting.md lacks {row}");
+        }
+    }
+}
