@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
@@ -38,6 +39,9 @@ pub struct Plan {
 impl Engine {
     /// Works out the manifest of `task`. The tasks it needs must be up to date.
     pub fn plan(&self, task: &Task) -> Result<Plan> {
+        if let Some(prev) = self.state().task(&task.id) {
+            self.cache.learn(prev);
+        }
         let (needs, need_outputs) = self.needs_of(task)?;
         let (mut files, mut dirs) = (BTreeSet::new(), Vec::new());
         self.inputs_of(task, &mut files, &mut dirs)?;
@@ -168,13 +172,21 @@ impl Engine {
         task: &Task,
         path: &RelPath,
     ) -> Result<(bool, Digest, Fingerprint, Fingerprint)> {
-        let full = self.root.join(path.as_path());
+        let full = self.at(path.as_path());
         let whose = || format!("the input `{path}` of `{}` ({})", task.name, task.at);
-        let meta = match fs::metadata(&full) {
-            Ok(meta) => meta,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => bail!("{} is not there", whose()),
-            Err(e) => return Err(e).with_context(whose),
+        let outside = |real: &Path| {
+            let real = real.display();
+            anyhow::anyhow!("{} leads out of the project, to {real}", whose())
         };
+        let get = |meta: std::io::Result<fs::Metadata>| match meta {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => bail!("{} is not there", whose()),
+            other => other.with_context(whose),
+        };
+        let mut meta = get(fs::symlink_metadata(&full))?;
+        let link = meta.clone();
+        if meta.is_symlink() {
+            meta = get(fs::metadata(&full))?;
+        }
         if meta.is_dir() {
             bail!(
                 "{} is a folder: write `{path}/` for all files below it",
@@ -185,16 +197,12 @@ impl Engine {
             bail!("{} is neither file nor folder", whose());
         }
         // a symlink below the project must not lead out of it
-        if let Some(real) = self.leads_out(&full)? {
-            bail!(
-                "{} leads out of the project, to {}",
-                whose(),
-                real.display()
-            );
+        if let Some(real) = self.leads_out(&full, &link)? {
+            return Err(outside(&real));
         }
         let executable = meta.permissions().mode() & 0o111 != 0;
         let raw = Fingerprint::of(&meta);
-        let (digest, fp) = self.cache().digest(path, raw).with_context(whose)?;
+        let (digest, fp) = self.digest(path, raw).with_context(whose)?;
         Ok((executable, digest, fp, raw))
     }
 
@@ -211,9 +219,9 @@ impl Engine {
             .zip(&plan.input_fps)
             .zip(&plan.raw_fps)
         {
-            let now = fs::metadata(self.root.join(path.as_path())).map(|m| Fingerprint::of(&m));
+            let now = fs::metadata(self.at(path.as_path())).map(|m| Fingerprint::of(&m));
             if !now.is_ok_and(|now| now == *raw)
-                || fp.is_unknown() && self.cache().digest(path, *raw)?.0 != *digest
+                || fp.is_unknown() && self.digest(path, *raw)?.0 != *digest
             {
                 return Ok(false);
             }
@@ -234,7 +242,7 @@ impl Engine {
                 let meta =
                     fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
                 let path = RelPath::new(path);
-                let (digest, fp) = self.cache().digest(&path, Fingerprint::of(&meta))?;
+                let (digest, fp) = self.digest(&path, Fingerprint::of(&meta))?;
                 hasher.update(name.as_bytes());
                 hasher.update(&digest.0);
                 if !members(tool).1 {

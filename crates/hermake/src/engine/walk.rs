@@ -1,21 +1,26 @@
 //! The whole graph in one process: first everything by `stat`, then what is left in order, in parallel.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 
+use super::quick::Tools;
 use super::runner::Failed;
 use super::{Engine, Outcome};
 use crate::config::Kind;
 use crate::exec::{prelude, signals};
 use crate::fs::Digest;
 
-/// Below so many tasks a second thread costs more than it saves.
-const WORTH_THREADS: usize = 64;
+/// So many tasks are looked at in one go; for fewer a second thread costs more than it saves.
+const BLOCK: usize = 48;
 /// How often a worker without a token asks for one.
 const TOKEN_WAIT: Duration = Duration::from_millis(10);
+
+/// The result of a task that is up to date by itself, and those of its needs that it rests on (by id).
+type Found<'a> = (Digest, Vec<(&'a str, Digest)>);
 
 /// What became of a walk.
 #[derive(Debug, Default)]
@@ -97,46 +102,49 @@ impl Engine {
     fn clean(&self, order: &[usize]) -> Vec<bool> {
         let count = self.graph.tasks.len();
         let state = self.state();
-        let check = |index: &usize| -> (bool, Option<Digest>, Vec<(String, Digest)>) {
+        let check = |index: &usize, tools: &Tools<'_>| -> Option<Found> {
             let task = self.task(*index);
-            match state.task(&task.id) {
-                Some(prev)
-                    if !matches!(task.kind, Kind::Service(_)) && self.quick_self(task, &prev) =>
-                {
-                    (true, Some(prev.result), prev.needs)
-                }
-                _ => (false, None, Vec::new()),
+            let prev = state.glance(&task.id)?;
+            let good =
+                !matches!(task.kind, Kind::Service(_)) && self.quick_self(task, &prev, tools);
+            good.then_some((prev.result, prev.needs))
+        };
+        let blocks: Vec<&[usize]> = order.chunks(BLOCK).collect();
+        let next = AtomicUsize::new(0);
+        // blocks and not halves: a core that does other work takes fewer
+        let work = || {
+            let tools = Tools::new(&self.finder);
+            let mut done = Vec::new();
+            while let Some(block) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                done.extend(block.iter().map(|index| (*index, check(index, &tools))));
             }
+            done
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let results: Vec<_> = if order.len() < WORTH_THREADS || threads < 2 {
-            order.iter().map(check).collect()
-        } else {
-            let chunk = order.len().div_ceil(threads);
-            std::thread::scope(|scope| {
-                let handles: Vec<_> = order
-                    .chunks(chunk)
-                    .map(|part| {
-                        let check = &check;
-                        scope.spawn(move || part.iter().map(check).collect::<Vec<_>>())
-                    })
-                    .collect();
-                handles
-                    .into_iter()
-                    .flat_map(|h| h.join().unwrap_or_default())
-                    .collect()
-            })
-        };
+        let others = threads.min(blocks.len()).saturating_sub(1);
+        let mut results: Vec<Option<Found>> = (0..count).map(|_| None).collect();
+        std::thread::scope(|scope| {
+            let handles: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            // a thread that panicked has given nothing: its tasks are looked at again
+            let theirs = handles
+                .into_iter()
+                .flat_map(|h| h.join().unwrap_or_default());
+            for (index, found) in own.into_iter().chain(theirs) {
+                results[index] = found;
+            }
+        });
         let mut clean = vec![false; count];
         let mut digests: Vec<Option<Digest>> = vec![None; count];
-        // a thread that panicked has given nothing: its tasks are looked at again
-        for (index, (good, digest, needs)) in order.iter().zip(results) {
+        for index in order {
+            let Some((digest, needs)) = &results[*index] else {
+                continue;
+            };
             let task = self.task(*index);
-            digests[*index] = digest;
-            clean[*index] = good
-                && task.feeds.iter().all(|maker| clean[*maker])
+            digests[*index] = Some(*digest);
+            clean[*index] = task.feeds.iter().all(|maker| clean[*maker])
                 && task.needs.len() == needs.len()
-                && task.needs.iter().zip(&needs).all(|(need, (id, result))| {
+                && task.needs.iter().zip(needs).all(|(need, (id, result))| {
                     clean[*need] && self.task(*need).id == *id && digests[*need] == Some(*result)
                 });
         }
