@@ -238,6 +238,7 @@ impl Engine {
                 }
                 Err(e) => match e.downcast_ref::<Damaged>() {
                     Some(damaged) => {
+                        self.store.drop_blob(&damaged.digest);
                         why = Why::Blob {
                             message: damaged.to_string(),
                         }

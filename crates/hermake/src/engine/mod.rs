@@ -1,5 +1,6 @@
 //! Deciding what is out of date, and bringing it up to date.
 
+mod back;
 pub mod bring;
 pub mod determinism;
 pub mod fetch;

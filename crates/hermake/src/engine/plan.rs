@@ -12,7 +12,7 @@ use crate::config::task::fill_outputs;
 use crate::config::{Kind, Task};
 use crate::exec::tools::members;
 use crate::fs::glob::{self, Listed};
-use crate::fs::tree::{self, Entry};
+use crate::fs::tree;
 use crate::fs::{Digest, Fingerprint, RelPath};
 use crate::manifest::Manifest;
 use crate::state::{TaskState, ToolFile};
@@ -104,8 +104,8 @@ impl Engine {
                 )
             })?;
             for (output, tree) in need.outputs.iter().zip(&state.outputs) {
-                let entries: Vec<Entry> = tree.iter().map(|s| s.entry.clone()).collect();
-                outputs.push((output.path.clone(), tree::digest(&entries)));
+                let digest = tree::digest(tree.iter().map(|s| &s.entry));
+                outputs.push((output.path.clone(), digest));
             }
             if need.outputs.is_empty() {
                 outputs.push((format!("task {}", need.name), state.key));
@@ -264,16 +264,7 @@ impl Engine {
 
     /// The state of a task that has this plan and these outputs.
     pub fn state_of(&self, task: &Task, plan: Plan, outputs: Vec<Vec<tree::Stamped>>) -> TaskState {
-        let mut hasher = blake3::Hasher::new();
-        for tree in &outputs {
-            let entries: Vec<Entry> = tree.iter().map(|s| s.entry.clone()).collect();
-            hasher.update(&tree::digest(&entries).0);
-        }
-        let result = if outputs.is_empty() {
-            plan.key
-        } else {
-            Digest(*hasher.finalize().as_bytes())
-        };
+        let result = result_of(&plan.key, &outputs);
         TaskState {
             id: task.id.clone(),
             def: task.def,
@@ -289,6 +280,18 @@ impl Engine {
             run: None,
         }
     }
+}
+
+/// The digest of all outputs; the key if there are none.
+pub fn result_of(key: &Digest, outputs: &[Vec<tree::Stamped>]) -> Digest {
+    if outputs.is_empty() {
+        return *key;
+    }
+    let mut hasher = blake3::Hasher::new();
+    for tree in outputs {
+        hasher.update(&tree::digest(tree.iter().map(|s| &s.entry)).0);
+    }
+    Digest(*hasher.finalize().as_bytes())
 }
 
 /// `text` with its outputs by their final names: what enters the key.

@@ -53,6 +53,11 @@ impl<'e> Tools<'e> {
 impl Engine {
     /// True if everything that `prev` rests on, needed tasks aside, is as it was.
     pub fn quick_self(&self, task: &Task, prev: &Glance<'_>, tools: &Tools<'_>) -> bool {
+        self.quick_inputs(task, prev, tools) && self.quick_outputs(task, prev)
+    }
+
+    /// The same without the outputs.
+    pub fn quick_inputs(&self, task: &Task, prev: &Glance<'_>, tools: &Tools<'_>) -> bool {
         prev.def == task.def
             && prev.manifest.platform == Manifest::platform()
             && prev
@@ -66,7 +71,6 @@ impl Engine {
                 .zip(&prev.input_fps)
                 .all(|((path, ..), fp)| same(&self.at(path.path()), fp))
             && quick_tools(task, prev, tools)
-            && self.quick_outputs(task, prev)
     }
 
     /// True if the outputs are the recorded ones, by `stat`.

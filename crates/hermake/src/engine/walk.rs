@@ -19,8 +19,33 @@ const BLOCK: usize = 48;
 /// How often a worker without a token asks for one.
 const TOKEN_WAIT: Duration = Duration::from_millis(10);
 
-/// The result of a task that is up to date by itself, and those of its needs that it rests on (by id).
-type Found<'a> = (Digest, Vec<(&'a str, Digest)>);
+/// A task whose inputs are the recorded ones.
+struct Found<'a> {
+    result: Digest,
+    /// Results of its needs (by id) that it rests on.
+    needs: Vec<(&'a str, Digest)>,
+    /// Whether its outputs are the recorded ones too.
+    whole: bool,
+}
+
+/// How many tasks may run at a time, and who grants all but the first.
+struct Jobs {
+    count: usize,
+    tokens: Option<jobserver::Client>,
+}
+
+/// What `stat` alone says of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It is up to date, with all that it needs.
+    Clean,
+    /// Its inputs and outputs are the recorded ones.
+    Whole,
+    /// Its inputs are.
+    Inputs,
+    /// Not even those.
+    No,
+}
 
 /// What became of a walk.
 #[derive(Debug, Default)]
@@ -56,20 +81,23 @@ impl Engine {
             }
             return Ok(summary);
         }
-        let clean = if self.options.force {
-            vec![false; self.graph.tasks.len()]
+        let mut seen = if self.options.force {
+            vec![Seen::No; self.graph.tasks.len()]
         } else {
-            self.clean(&order)
+            self.look(&order)
         };
-        let rest: Vec<usize> = order.iter().copied().filter(|i| !clean[*i]).collect();
-        summary.fresh = order.len() - rest.len();
+        let jobs = self.jobs();
+        summary.restored = self.bring_back(&order, &mut seen, jobs.count);
+        let clean = |index: &usize| seen[*index] == Seen::Clean;
+        let rest: Vec<usize> = order.iter().copied().filter(|i| !clean(i)).collect();
+        summary.fresh = order.len() - rest.len() - summary.restored;
         if self.say.verbose {
-            for index in order.iter().filter(|i| clean[**i]) {
+            for index in order.iter().filter(|i| clean(i)) {
                 self.say.fresh(&self.task(*index).name);
             }
         }
         if !rest.is_empty() {
-            self.work(&rest, &mut summary);
+            self.work(&rest, &seen, &jobs, &mut summary);
         }
         Ok(summary)
     }
@@ -98,16 +126,21 @@ impl Engine {
         order
     }
 
-    /// Which tasks are up to date by `stat` alone, together with all that they need.
-    fn clean(&self, order: &[usize]) -> Vec<bool> {
+    /// What `stat` alone says of the tasks.
+    fn look(&self, order: &[usize]) -> Vec<Seen> {
         let count = self.graph.tasks.len();
         let state = self.state();
         let check = |index: &usize, tools: &Tools<'_>| -> Option<Found> {
             let task = self.task(*index);
             let prev = state.glance(&task.id)?;
             let good =
-                !matches!(task.kind, Kind::Service(_)) && self.quick_self(task, &prev, tools);
-            good.then_some((prev.result, prev.needs))
+                !matches!(task.kind, Kind::Service(_)) && self.quick_inputs(task, &prev, tools);
+            let whole = good && self.quick_outputs(task, &prev);
+            good.then_some(Found {
+                result: prev.result,
+                needs: prev.needs,
+                whole,
+            })
         };
         let blocks: Vec<&[usize]> = order.chunks(BLOCK).collect();
         let next = AtomicUsize::new(0);
@@ -134,43 +167,64 @@ impl Engine {
                 results[index] = found;
             }
         });
-        let mut clean = vec![false; count];
-        let mut digests: Vec<Option<Digest>> = vec![None; count];
+        let mut seen = vec![Seen::No; count];
         for index in order {
-            let Some((digest, needs)) = &results[*index] else {
+            let Some(found) = &results[*index] else {
                 continue;
             };
             let task = self.task(*index);
-            digests[*index] = Some(*digest);
-            clean[*index] = task.feeds.iter().all(|maker| clean[*maker])
-                && task.needs.len() == needs.len()
-                && task.needs.iter().zip(needs).all(|(need, (id, result))| {
-                    clean[*need] && self.task(*need).id == *id && digests[*need] == Some(*result)
-                });
+            let clean = found.whole
+                && task.feeds.iter().all(|maker| seen[*maker] == Seen::Clean)
+                && task.needs.len() == found.needs.len()
+                && task
+                    .needs
+                    .iter()
+                    .zip(&found.needs)
+                    .all(|(need, (id, result))| {
+                        seen[*need] == Seen::Clean
+                            && self.task(*need).id == *id
+                            && results[*need].as_ref().is_some_and(|r| r.result == *result)
+                    });
+            seen[*index] = match (clean, found.whole) {
+                (true, _) => Seen::Clean,
+                (_, true) => Seen::Whole,
+                _ => Seen::Inputs,
+            };
         }
-        clean
+        seen
     }
 
-    fn work(&self, rest: &[usize], summary: &mut Summary) {
+    /// How many tasks may run at a time.
+    fn jobs(&self) -> Jobs {
         let under_make = std::env::var_os("MAKELEVEL").is_some();
         // jobs that the user asked for are the user's affair; else Make says how many
-        let tokens = if under_make && self.options.jobs.is_none() {
-            prelude::jobserver()
-        } else {
-            None
-        };
-        let cores = match &tokens {
+        if let Some(count) = self.options.jobs {
+            let tokens = None;
+            return Jobs { count, tokens };
+        }
+        let tokens = under_make.then(prelude::jobserver).flatten();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = match &tokens {
             None if under_make => 1,
-            _ => std::thread::available_parallelism().map_or(1, usize::from),
+            Some(_) => cores,
+            // a task waits now and then, and so does hermake between two: as ninja does
+            None => cores + cores.min(2),
         };
-        let jobs = self.options.jobs.unwrap_or(cores).clamp(1, rest.len());
+        Jobs { count, tokens }
+    }
+
+    fn work(&self, rest: &[usize], seen: &[Seen], jobs: &Jobs, summary: &mut Summary) {
+        let count = jobs.count.clamp(1, rest.len());
         let queue = Mutex::new(Queue::new(self, rest));
         let changed = Condvar::new();
         std::thread::scope(|scope| {
             // the first works in the slot that Make has granted us; each other one takes a token per task
-            let (queue, changed, tokens) = (&queue, &changed, tokens.as_ref());
-            for number in 0..jobs {
-                scope.spawn(move || self.worker(queue, changed, tokens.filter(|_| number > 0)));
+            let (queue, changed, tokens) = (&queue, &changed, jobs.tokens.as_ref());
+            let look = |index: usize| seen[index];
+            for number in 0..count {
+                scope.spawn(move || {
+                    self.worker(queue, changed, tokens.filter(|_| number > 0), &look);
+                });
             }
         });
         let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -180,7 +234,20 @@ impl Engine {
         summary.errors = queue.errors;
     }
 
-    fn worker(&self, queue: &Mutex<Queue>, changed: &Condvar, tokens: Option<&jobserver::Client>) {
+    fn update(&self, index: usize, seen: Seen) -> Result<Outcome> {
+        if seen == Seen::Whole && self.quick(index) {
+            return Ok(Outcome::Fresh);
+        }
+        self.bring(index)
+    }
+
+    fn worker(
+        &self,
+        queue: &Mutex<Queue>,
+        changed: &Condvar,
+        tokens: Option<&jobserver::Client>,
+        look: &dyn Fn(usize) -> Seen,
+    ) {
         loop {
             let (index, token) = {
                 let mut held = queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -206,12 +273,7 @@ impl Engine {
                     held = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
             };
-            let quick = !self.options.force && self.quick(index);
-            let done = if quick {
-                Ok(Outcome::Fresh)
-            } else {
-                self.bring(index)
-            };
+            let done = self.update(index, look(index));
             drop(token);
             let mut held = queue.lock().unwrap_or_else(PoisonError::into_inner);
             held.running -= 1;

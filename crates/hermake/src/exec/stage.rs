@@ -47,12 +47,11 @@ impl Pool {
     pub fn take(&self, how: Use) -> Result<Taken<'_>> {
         let mut free = self.free();
         let known = free.iter().position(|s| s.how == how);
-        let stage = match known.map(|at| free.swap_remove(at)) {
-            Some(stage) => stage,
-            None => {
-                drop(free);
-                Stage::new(&self.hermake, how)?
-            }
+        let stage = if let Some(at) = known {
+            free.swap_remove(at)
+        } else {
+            drop(free);
+            Stage::new(&self.hermake, how)?
         };
         Ok(Taken {
             pool: self,
@@ -137,7 +136,7 @@ impl Stage {
             }
         }
         if held.size() > 0 {
-            empty(&dir);
+            empty(&dir)?;
         }
         held.mark(true);
         sweep(&stages, &dir);
@@ -276,10 +275,22 @@ impl Drop for Stage {
 }
 
 /// Ends what still runs in a stage whose process is gone (bubblewrap may be caught before it has asked to die
-/// with its parent), and empties it.
-fn empty(dir: &Path) {
+/// with its parent), and gives it new folders: what is just about to die still has the old ones.
+fn empty(dir: &Path) -> Result<()> {
     super::stray::end_called_with(dir);
-    clear(dir, &PARTS);
+    for part in PARTS {
+        let (there, old) = (dir.join(part), dir.join(format!("old-{part}")));
+        atomic::remove(&old)?;
+        match fs::rename(&there, &old) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(e).with_context(|| format!("emptying {}", dir.display()));
+            }
+            _ => {}
+        }
+        fs::create_dir_all(&there).with_context(|| format!("creating {}", there.display()))?;
+        atomic::remove(&old)?;
+    }
+    Ok(())
 }
 
 /// Removes all but folders; true if they are all that is left. Removing those would take longer than the rest.
@@ -317,8 +328,7 @@ fn sweep(stages: &Path, own: &Path) {
             continue;
         }
         if let Ok(Some(held)) = lock::try_exclusive(&file) {
-            empty(&dir);
-            held.mark(false);
+            held.mark(empty(&dir).is_err());
         }
     }
 }

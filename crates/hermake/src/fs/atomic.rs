@@ -48,14 +48,23 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     result.with_context(what)
 }
 
-/// Creates the file `path`, which must not be there, with these permissions.
+/// Creates the file `path`, which must not be there, with these permissions, and its parents.
 pub fn create(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
+    let attempt = || {
+        fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(path)
+    };
+    let mut file = match attempt() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+            attempt()
+        }
+        other => other,
+    }?;
     file.write_all(bytes)?;
     if mode & umask() != 0 || mode & 0o7000 != 0 {
         file.set_permissions(fs::Permissions::from_mode(mode))?;

@@ -99,6 +99,13 @@ impl Many {
     #[cfg(target_os = "linux")]
     pub fn take(&self, digest: &super::Digest, waiting: impl FnOnce()) -> Result<One<'_>> {
         use crate::exec::prelude::lock_byte;
+        let (file, at) = self.place(digest)?;
+        wait(|| lock_byte(file, at, true), &self.path, waiting)?;
+        Ok(One { held: (file, at) })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn place(&self, digest: &super::Digest) -> Result<(&File, u64)> {
         if self.file.get().is_none() {
             // two threads at once: one file is kept, the other closed before anything is locked through it
             let _ = self.file.set(open(&self.path)?);
@@ -106,9 +113,26 @@ impl Many {
         let file = self.file.get().context("a lock file")?;
         let mut first = [0; 8];
         first.copy_from_slice(&digest.0[..8]);
-        let at = u64::from_le_bytes(first);
-        wait(|| lock_byte(file, at, true), &self.path, waiting)?;
-        Ok(One { held: (file, at) })
+        Ok((file, u64::from_le_bytes(first)))
+    }
+
+    /// Takes the lock of `digest` for this process, if no other one has it.
+    #[cfg(target_os = "linux")]
+    pub fn try_take(&self, digest: &super::Digest) -> Result<Option<One<'_>>> {
+        let (file, at) = self.place(digest)?;
+        let taken = crate::exec::prelude::lock_byte(file, at, true);
+        let taken = taken.with_context(|| format!("locking {}", self.path.display()))?;
+        Ok(taken.then_some(One { held: (file, at) }))
+    }
+
+    /// Takes the lock of `digest`, if no other process has it.
+    #[cfg(not(target_os = "linux"))]
+    pub fn try_take(&self, digest: &super::Digest) -> Result<Option<One<'_>>> {
+        let path = self.path.with_extension("d").join(&digest.hex()[..3]);
+        let held = try_exclusive(&path)?;
+        Ok(held.map(|lock| One {
+            held: (lock, std::marker::PhantomData),
+        }))
     }
 
     /// Takes the lock of `digest`. If another process has it, `waiting` is called once, then it waits.

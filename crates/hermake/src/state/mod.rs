@@ -216,8 +216,17 @@ impl State {
 
     /// Adds a task's result.
     pub fn record(&mut self, task: &TaskState) -> Result<()> {
-        let payload = postcard::to_stdvec(task).context("encoding a task's state")?;
-        self.append(Kind::Task, frames::id(&task.id), &payload)
+        self.record_all(std::slice::from_ref(task))
+    }
+
+    /// Adds the results of several tasks.
+    pub fn record_all(&mut self, tasks: &[TaskState]) -> Result<()> {
+        let mut frames = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let payload = postcard::to_stdvec(task).context("encoding a task's state")?;
+            frames.push((Kind::Task, frames::id(&task.id), payload));
+        }
+        self.append(&frames)
     }
 
     /// Adds digests of files.
@@ -226,15 +235,18 @@ impl State {
             return Ok(());
         }
         let payload = postcard::to_stdvec(known).context("encoding digests")?;
-        self.append(Kind::Files, 0, &payload)
+        self.append(&[(Kind::Files, 0, payload)])
     }
 
     /// Forgets the task `id`.
     pub fn forget(&mut self, id: &str) -> Result<()> {
-        self.append(Kind::Task, frames::id(id), &[])
+        self.append(&[(Kind::Task, frames::id(id), Vec::new())])
     }
 
-    fn append(&mut self, kind: Kind, id: u64, payload: &[u8]) -> Result<()> {
+    fn append(&mut self, new: &[(Kind, u64, Vec<u8>)]) -> Result<()> {
+        if new.is_empty() {
+            return Ok(());
+        }
         let path = self.path();
         let what = || format!("writing {}", path.display());
         if self.file.is_none() || self.lock.is_none() {
@@ -247,25 +259,31 @@ impl State {
             None => lock::reusable(&name)?,
         };
         let held = lock::again(&lock, &name)?;
-        let done = self.add(kind, id, payload).with_context(what);
+        let done = self.add(new).with_context(what);
         drop(held);
         self.lock = Some(lock);
         done
     }
 
-    fn add(&mut self, kind: Kind, id: u64, payload: &[u8]) -> Result<()> {
+    fn add(&mut self, new: &[(Kind, u64, Vec<u8>)]) -> Result<()> {
+        let encoded = new
+            .iter()
+            .flat_map(|(kind, id, payload)| frames::encode(*kind, *id, payload));
         let length = self.catch_up()?;
         let path = self.path();
         let known = self.bytes.len();
         if frames::worth_compacting(known, self.live) {
             let mut whole = frames::HEADER.to_vec();
-            for old in self.latest.values().filter(|f| f.id != id) {
+            for old in self.latest.values() {
+                if new.iter().any(|n| n.1 == old.id && n.0 == Kind::Task) {
+                    continue;
+                }
                 // what is damaged must not get a new checksum
                 if let Some(bytes) = old.payload(&self.bytes) {
                     whole.extend(frames::encode(Kind::Task, old.id, bytes));
                 }
             }
-            whole.extend(frames::encode(kind, id, payload));
+            whole.extend(encoded);
             crate::fs::atomic::write(&path, &whole)?;
             self.catch_up()?;
             return Ok(());
@@ -273,7 +291,7 @@ impl State {
         if self.bytes.is_empty() {
             self.bytes.extend_from_slice(frames::HEADER);
         }
-        self.bytes.extend(frames::encode(kind, id, payload));
+        self.bytes.extend(encoded);
         let written = self.write(known, length);
         if written.is_err() {
             self.bytes.truncate(known);

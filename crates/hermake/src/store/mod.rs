@@ -184,7 +184,6 @@ impl Store {
             return Err(damaged("is gone"));
         };
         if Digest::of(&bytes) != *digest {
-            self.pack.forget(name);
             return Err(damaged("is damaged"));
         }
         Ok(bytes)

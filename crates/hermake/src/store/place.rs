@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::pack::Kind;
 use super::{PACKED, Store};
 use crate::fs::tree::{Entry, Node};
 use crate::fs::{Digest, atomic};
@@ -57,7 +58,11 @@ impl Store {
                 root.join(entry.path.as_path())
             }
         };
-        atomic::have_parent(root)?;
+        // a small file's parents are made when they turn out to be missing
+        let small = |e: &Entry| matches!(e.node, Node::File(_)) && e.size < LARGE;
+        if !entries.first().is_some_and(small) {
+            atomic::have_parent(root)?;
+        }
         for entry in entries {
             let path = at(entry);
             let what = || format!("restoring {}", path.display());
@@ -89,7 +94,6 @@ impl Store {
                 how: "is gone",
             })?;
             if Digest::of(&bytes) != *digest {
-                self.drop_blob(digest);
                 return Err(Damaged {
                     digest: *digest,
                     how: "is damaged",
@@ -107,7 +111,6 @@ impl Store {
         };
         let whole = meta.len() == entry.size;
         if !whole || !(trusted(self, digest, &meta) || self.sound(digest)) {
-            self.drop_blob(digest);
             return Err(Damaged {
                 digest: *digest,
                 how: "is damaged",
@@ -124,6 +127,7 @@ impl Store {
 
     /// Forgets content that is not what its name says.
     pub fn drop_blob(&self, digest: &Digest) {
+        self.pack.forget((Kind::Blob, *digest));
         // nobody reads it any more: what can't be removed is replaced when it is made again
         let _ = fs::remove_file(self.blob(digest));
     }
