@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -47,6 +47,12 @@ pub(super) enum Seen {
     No,
 }
 
+/// Cores that this process may use. Asking reads several files.
+fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
 /// What became of a walk.
 #[derive(Debug, Default)]
 pub struct Summary {
@@ -86,7 +92,8 @@ impl Engine {
         } else {
             self.look(&order)
         };
-        let jobs = self.jobs();
+        let dirty = order.iter().filter(|i| seen[**i] != Seen::Clean).count();
+        let jobs = self.jobs(dirty);
         summary.restored = self.bring_back(&order, &mut seen, jobs.count);
         let clean = |index: &usize| seen[*index] == Seen::Clean;
         let rest: Vec<usize> = order.iter().copied().filter(|i| !clean(i)).collect();
@@ -153,8 +160,10 @@ impl Engine {
             }
             done
         };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let others = threads.min(blocks.len()).saturating_sub(1);
+        let others = match blocks.len() {
+            0 | 1 => 0,
+            many => cores().min(many) - 1,
+        };
         let mut results: Vec<Option<Found>> = (0..count).map(|_| None).collect();
         std::thread::scope(|scope| {
             let handles: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
@@ -194,8 +203,12 @@ impl Engine {
         seen
     }
 
-    /// How many tasks may run at a time.
-    fn jobs(&self) -> Jobs {
+    /// How many of `dirty` tasks may run at a time.
+    fn jobs(&self, dirty: usize) -> Jobs {
+        if dirty < 2 {
+            let (count, tokens) = (1, None);
+            return Jobs { count, tokens };
+        }
         let under_make = std::env::var_os("MAKELEVEL").is_some();
         // jobs that the user asked for are the user's affair; else Make says how many
         if let Some(count) = self.options.jobs {
@@ -203,7 +216,7 @@ impl Engine {
             return Jobs { count, tokens };
         }
         let tokens = under_make.then(prelude::jobserver).flatten();
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = cores();
         let count = match &tokens {
             None if under_make => 1,
             Some(_) => cores,
@@ -221,11 +234,10 @@ impl Engine {
             // the first works in the slot that Make has granted us; each other one takes a token per task
             let (queue, changed, tokens) = (&queue, &changed, jobs.tokens.as_ref());
             let look = |index: usize| seen[index];
-            for number in 0..count {
-                scope.spawn(move || {
-                    self.worker(queue, changed, tokens.filter(|_| number > 0), &look);
-                });
+            for _ in 1..count {
+                scope.spawn(move || self.worker(queue, changed, tokens, &look));
             }
+            self.worker(queue, changed, None, &look);
         });
         let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
         summary.fresh += queue.fresh;

@@ -47,12 +47,13 @@ impl Pool {
     pub fn take(&self, how: Use) -> Result<Taken<'_>> {
         let mut free = self.free();
         let known = free.iter().position(|s| s.how == how);
-        let stage = if let Some(at) = known {
+        let mut stage = if let Some(at) = known {
             free.swap_remove(at)
         } else {
             drop(free);
             Stage::new(&self.hermake, how)?
         };
+        stage.clean = false;
         Ok(Taken {
             pool: self,
             stage: Some(stage),
@@ -90,6 +91,7 @@ impl Drop for Taken<'_> {
         if let Some(mut stage) = self.stage.take()
             && stage.reset()
         {
+            stage.clean = true;
             self.pool.free().push(stage);
         }
     }
@@ -105,6 +107,8 @@ pub struct Stage {
     pub large: Vec<(PathBuf, RelPath)>,
     how: Use,
     lock: lock::Lock,
+    /// Whether nothing was put there since it was last emptied, but for folders.
+    clean: bool,
     /// HOME and TMPDIR as they were when they were last seen to be empty.
     quiet: [Fingerprint; 2],
 }
@@ -146,6 +150,7 @@ impl Stage {
             large: Vec::new(),
             how,
             lock: held,
+            clean: false,
             quiet: Default::default(),
         })
     }
@@ -263,10 +268,11 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let gone = if self.how == Use::Outputs {
-            prune(&self.dir.join("root")) && clear(&self.dir, &["home", "tmp"])
-        } else {
-            clear(&self.dir, &PARTS)
+        let gone = match self.how {
+            Use::Outputs => {
+                prune(&self.dir.join("root")) && (self.clean || clear(&self.dir, &PARTS[1..]))
+            }
+            _ => self.clean || clear(&self.dir, &PARTS),
         };
         if gone {
             self.lock.mark(false);
