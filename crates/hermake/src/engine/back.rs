@@ -89,7 +89,7 @@ impl Engine {
         }
         self.state().refresh();
         for (index, _) in &locks {
-            if let Some(state) = self.one_back(*index)? {
+            if let Some(state) = self.one_back(*index) {
                 states.push(state);
                 back.push(*index);
             }
@@ -101,29 +101,22 @@ impl Engine {
         Ok(back)
     }
 
-    fn one_back(&self, index: usize) -> Result<Option<TaskState>> {
+    fn one_back(&self, index: usize) -> Option<TaskState> {
         let task = self.task(index);
-        let Some(mut state) = self.state().task(&task.id) else {
-            return Ok(None);
-        };
+        let mut state = self.state().task(&task.id)?;
         let known = |need: usize| self.result(need);
         if state.def != task.def || !self.quick_needs(task, &state.glance(), &known) {
-            return Ok(None);
+            return None;
         }
-        let Some(record) = self.store.record(&state.key) else {
-            return Ok(None);
-        };
-        let Ok(outputs) = self.restore(task, &record.outputs) else {
-            return Ok(None);
-        };
-        let result = result_of(&state.key, &outputs);
-        if result != state.result {
-            // made anew meanwhile, and not the same: what needs it has to be looked at
-            return Ok(None);
+        let record = self.store.record(&state.key)?;
+        let outputs = self.restore(task, &record.outputs).ok()?;
+        // made anew meanwhile, and not the same: what needs it has to be looked at
+        if result_of(&state.key, &outputs) != state.result {
+            return None;
         }
         state.outputs = outputs;
         state.boot = self.boot;
         state.run = None;
-        Ok(Some(state))
+        Some(state)
     }
 }

@@ -130,7 +130,7 @@ impl Engine {
             inside: Mutex::default(),
             here,
             boot: crate::state::boot(),
-            locks: Many::new(root.join("build/.hermake/locks")),
+            locks: Many::new(root.join("build/.hermake/task-locks")),
             root: root.to_path_buf(),
             graph,
             store,

@@ -2,7 +2,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
@@ -76,7 +75,8 @@ impl Drop for Again<'_> {
 #[derive(Debug)]
 pub struct Many {
     path: PathBuf,
-    file: OnceLock<File>,
+    #[cfg(target_os = "linux")]
+    file: std::sync::OnceLock<File>,
 }
 
 /// One of [`Many`], held until it is dropped.
@@ -85,14 +85,17 @@ pub struct One<'a> {
     #[cfg(target_os = "linux")]
     held: (&'a File, u64),
     #[cfg(not(target_os = "linux"))]
-    held: (Lock, std::marker::PhantomData<&'a ()>),
+    _held: (Lock, std::marker::PhantomData<&'a ()>),
 }
 
 impl Many {
     /// Those at `path`, which need not be there.
     pub fn new(path: PathBuf) -> Self {
-        let file = OnceLock::new();
-        Self { path, file }
+        Self {
+            path,
+            #[cfg(target_os = "linux")]
+            file: std::sync::OnceLock::new(),
+        }
     }
 
     /// Takes the lock of `digest` for this process. If another one has it, `waiting` is called once, then it waits.
@@ -131,7 +134,7 @@ impl Many {
         let path = self.path.with_extension("d").join(&digest.hex()[..3]);
         let held = try_exclusive(&path)?;
         Ok(held.map(|lock| One {
-            held: (lock, std::marker::PhantomData),
+            _held: (lock, std::marker::PhantomData),
         }))
     }
 
@@ -141,7 +144,7 @@ impl Many {
         // as many files as there are three hexadecimal digits: they need never be removed
         let path = self.path.with_extension("d").join(&digest.hex()[..3]);
         Ok(One {
-            held: (exclusive(&path, waiting)?, std::marker::PhantomData),
+            _held: (exclusive(&path, waiting)?, std::marker::PhantomData),
         })
     }
 }

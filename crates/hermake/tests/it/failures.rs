@@ -1,7 +1,6 @@
 //! Tasks that don't end well record nothing, leave nothing running and leave the last good outputs.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::space::Space;
