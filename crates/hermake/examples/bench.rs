@@ -266,13 +266,17 @@ impl Bench {
             },
             ninja,
         );
+        self.tell_peak(shape.name, &dir);
+    }
+
+    fn tell_peak(&self, name: &str, dir: &Path) {
         // what has just been restored is read once more: its times are too young
         std::thread::sleep(Duration::from_millis(50));
-        hermake(&["run"]);
+        self.time(dir, &self.hermake, &["run"]);
         println!(
             "{:38} {:>10} {:>26}",
-            format!("{} peak memory", shape.name),
-            format!("{} KiB", self.peak(&dir)),
+            format!("{name} peak memory"),
+            format!("{} KiB", self.peak(dir)),
             "49152 KiB"
         );
     }
