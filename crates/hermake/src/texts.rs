@@ -145,6 +145,11 @@ pub fn text(path: &Path) -> Option<String> {
     let file = fs::File::open(path).ok()?;
     let mut bytes = Vec::new();
     file.take(LONGEST + 1).read_to_end(&mut bytes).ok()?;
+    of(bytes)
+}
+
+/// These bytes, if they are a text and not too long.
+pub fn of(bytes: Vec<u8>) -> Option<String> {
     if bytes.len() as u64 > LONGEST || bytes.contains(&0) {
         return None;
     }

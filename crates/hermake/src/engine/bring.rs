@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use anyhow::{Result, bail};
 
 use super::plan::Plan;
+use super::quick::Tools;
 use super::why::Why;
 use super::{Engine, Outcome};
 use crate::config::{Kind, Task};
+use crate::fs::Digest;
 use crate::fs::tree::{Entry, Stamped};
-use crate::fs::{Digest, lock};
 use crate::state::TaskState;
-use crate::store::Record;
 use crate::store::place::Damaged;
+use crate::store::{Record, Small};
 
 /// What a task made.
 #[derive(Debug)]
@@ -23,7 +24,12 @@ pub struct Made {
     pub took: u64,
     /// What it printed.
     pub log: Vec<u8>,
+    /// Small contents of its outputs, which go to the store with the record.
+    pub small: Small,
 }
+
+/// Outputs in place, and the small contents among them.
+pub type Taken = (Vec<Vec<Stamped>>, Small);
 
 /// The entries of stamped trees.
 pub fn entries(trees: &[Vec<Stamped>]) -> Vec<Vec<Entry>> {
@@ -68,8 +74,13 @@ impl Engine {
         let Some(prev) = self.state().task(&task.id) else {
             return false;
         };
-        !matches!(task.kind, Kind::Service(_))
-            && self.quick_self(task, &prev)
+        !matches!(task.kind, Kind::Service(_)) && self.quick_all(task, &prev)
+    }
+
+    /// True if `stat` alone says that everything `prev` rests on is as it was.
+    fn quick_all(&self, task: &Task, prev: &TaskState) -> bool {
+        let prev = prev.glance();
+        self.quick_self(task, &prev, &Tools::new(&self.finder))
             && self.quick_needs(task, &prev, &|need| self.result(need))
     }
 
@@ -85,7 +96,7 @@ impl Engine {
             return false;
         };
         state.def == task.def
-            && (self.quick_outputs(task, &state)
+            && (self.quick_outputs(task, &state.glance())
                 || self
                     .compare(task, &entries(&state.outputs), state.boot != self.boot)
                     .is_ok())
@@ -114,9 +125,7 @@ impl Engine {
         let Some(prev) = prev else {
             return Ok(Some(Why::NoRecord));
         };
-        let quick = self.quick_self(task, &prev)
-            && self.quick_needs(task, &prev, &|need| self.result(need));
-        if !quick {
+        if !self.quick_all(task, &prev) {
             let plan = self.plan(task)?;
             if plan.key != prev.key {
                 return Ok(Some(self.changed(task, &plan, Some(&prev))));
@@ -166,8 +175,8 @@ impl Engine {
     /// Brings the task at `index` up to date; its needs are.
     pub fn bring(&self, index: usize) -> Result<Outcome> {
         let task = self.task(index);
-        let name = Digest::of(task.id.as_bytes()).short();
-        let _held = lock::exclusive(&self.folder().join("locks").join(name), || {
+        let id = Digest::of(task.id.as_bytes());
+        let _held = self.locks.take(&id, || {
             self.say
                 .note(&task.name, "another hermake is at it: waiting");
         })?;
@@ -177,11 +186,7 @@ impl Engine {
         } else {
             self.bring_made(task)
         };
-        let fresh = self
-            .cache
-            .get()
-            .map(super::super::state::StatCache::take_fresh)
-            .unwrap_or_default();
+        let fresh = self.cache.take_fresh();
         self.state().record_files(&fresh)?;
         done
     }
@@ -230,6 +235,7 @@ impl Engine {
                 }
                 Err(e) => match e.downcast_ref::<Damaged>() {
                     Some(damaged) => {
+                        self.store.drop_blob(&damaged.digest);
                         why = Why::Blob {
                             message: damaged.to_string(),
                         }
@@ -286,14 +292,15 @@ impl Engine {
         let mut state = self.state_of(task, plan, made.outputs);
         state.run = Some(self.run().id().to_owned());
         if task.store {
-            self.store.put(&Record {
+            let record = Record {
                 key,
                 task: task.name.clone(),
                 outputs: trees,
                 made: crate::runlog::time::seconds(),
                 took: made.took,
                 log: made.log,
-            })?;
+            };
+            self.store.put(&record, &made.small)?;
         }
         self.state().record(&state)
     }

@@ -18,7 +18,7 @@ impl Engine {
             .records()
             .filter(|record| record.task == maker)
             .flat_map(|record| record.outputs)
-            .filter(|entries| tree::digest(entries) == *wanted)
+            .filter(|entries| tree::digest(entries.iter()) == *wanted)
             .find_map(|entries| match entries.as_slice() {
                 [entry] => match entry.node {
                     Node::File(digest) => Some(digest),
@@ -26,6 +26,10 @@ impl Engine {
                 },
                 _ => None,
             })?;
-        texts::text(&self.store.blob(&digest)).filter(|text| Digest::of(text.as_bytes()) == digest)
+        let text = self
+            .store
+            .small(&digest)
+            .map_or_else(|_| texts::text(&self.store.blob(&digest)), texts::of);
+        text.filter(|text| Digest::of(text.as_bytes()) == digest)
     }
 }

@@ -13,7 +13,7 @@ use super::bring::Made;
 use super::why::Why;
 use crate::config::Task;
 use crate::exec::signals;
-use crate::exec::stage::{Stage, Use};
+use crate::exec::stage::Use;
 use crate::fs::atomic;
 use crate::report::Live;
 use crate::runlog::TaskLog;
@@ -90,7 +90,7 @@ impl Engine {
         if let Err(e) = self.download(task, urls, digest, &partial, &mut log) {
             return Err(self.failed(task, &mut log, &format!("{e:#}"), signals::interrupted()));
         }
-        let stage = Stage::new(&self.folder(), Use::Outputs)?;
+        let stage = self.stages.take(Use::Outputs)?;
         stage.room_for(&task.outputs)?;
         let path = stage
             .root()

@@ -9,6 +9,7 @@ use crate::config::{Kind, Task, written};
 use crate::fs::Digest;
 use crate::fs::tree::{Entry, Node};
 use crate::state::TaskState;
+use crate::store::PACKED;
 use crate::store::place::{Damaged, LARGE};
 
 /// What would happen, and why.
@@ -71,6 +72,9 @@ impl Engine {
             let Node::File(digest) = &entry.node else {
                 return None;
             };
+            if entry.size < PACKED {
+                return self.store.small(digest).err();
+            }
             let blob = self.store.blob(digest);
             let how = match fs::metadata(&blob) {
                 Err(_) => "is gone",

@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Engine;
-use super::bring::Made;
+use super::bring::{Made, Taken};
 use super::why::Why;
 use crate::config::Task;
 use crate::config::task::{OUT_OPEN, fill_outputs};
 use crate::exec::command::Spec;
-use crate::exec::stage::{Stage, Use};
-use crate::fs::tree::Stamped;
+use crate::exec::stage::Use;
 use crate::runlog::TaskLog;
+use crate::store::Small;
 
 impl Engine {
     /// The environment of commands that run in the checkout.
@@ -43,7 +43,7 @@ impl Engine {
     /// Runs `argv` in the checkout. `{{ out }}` is a private path until the task has succeeded.
     pub(super) fn run_in_place(&self, task: &Task, argv: &[String], why: &Why) -> Result<Made> {
         let mut log = self.run().task(task, why, argv);
-        let stage = Stage::new(&self.folder(), Use::Outputs)?;
+        let stage = self.stages.take(Use::Outputs)?;
         stage.room_for(&task.outputs)?;
         let staged = |text: &str| {
             let text = &self.secrets().fill(text);
@@ -90,8 +90,8 @@ impl Engine {
     }
 
     /// Outputs that a command wrote to their final places itself.
-    pub(super) fn own_outputs(&self, task: &Task, log: &mut TaskLog) -> Result<Vec<Vec<Stamped>>> {
-        let mut out = Vec::new();
+    pub(super) fn own_outputs(&self, task: &Task, log: &mut TaskLog) -> Result<Taken> {
+        let (mut out, mut small) = (Vec::new(), Small::new());
         for output in &task.outputs {
             let path = self.root.join(&output.path);
             let wrong = match fs::symlink_metadata(&path) {
@@ -112,13 +112,13 @@ impl Engine {
                     false,
                 ));
             }
-            let tree = self.scan(&path, true)?;
+            let tree = self.scan_made(&path, task.store, &mut small)?;
             if task.store {
                 let entries: Vec<_> = tree.iter().map(|s| s.entry.clone()).collect();
-                self.store.keep_tree(&path, &entries, false)?;
+                self.store.keep_large(&path, &entries, false)?;
             }
             out.push(tree);
         }
-        Ok(out)
+        Ok((out, small))
     }
 }

@@ -1,5 +1,6 @@
 //! Deciding what is out of date, and bringing it up to date.
 
+mod back;
 pub mod bring;
 pub mod determinism;
 pub mod earlier;
@@ -18,6 +19,7 @@ pub mod walk;
 pub mod why;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -26,7 +28,10 @@ use anyhow::Result;
 use crate::config::secret::Secrets;
 use crate::config::{Graph, Task};
 use crate::exec::sandbox::Sandbox;
+use crate::exec::stage::Pool;
 use crate::exec::tools::Finder;
+use crate::fs::lock::Many;
+use crate::fs::{Digest, Fingerprint, RelPath};
 use crate::report::Say;
 use crate::runlog::{Limits, Run};
 use crate::state::{StatCache, State};
@@ -85,7 +90,8 @@ pub struct Engine {
     /// Where people read.
     pub say: Say,
     state: Mutex<State>,
-    cache: OnceLock<StatCache>,
+    /// Digests of files.
+    cache: StatCache,
     finder: Finder,
     run: OnceLock<Arc<Run>>,
     texts: OnceLock<Texts>,
@@ -97,6 +103,13 @@ pub struct Engine {
     /// Folders that were found to be inside of the project.
     inside: Mutex<std::collections::HashSet<PathBuf>>,
     boot: u64,
+    /// Folders with the links to a task's tools, by the tools.
+    tool_folders: Mutex<HashMap<Vec<String>, PathBuf>>,
+    stages: Pool,
+    /// The root, without symlinks.
+    real_root: OnceLock<PathBuf>,
+    /// One per task, held while it is brought up to date.
+    locks: Many,
 }
 
 impl Engine {
@@ -112,17 +125,22 @@ impl Engine {
                 .as_deref(),
         )?;
         let path = std::env::var_os("PATH");
+        let here = std::env::current_dir().is_ok_and(|dir| dir == root);
         Ok(Self {
             state: Mutex::new(State::open(root)),
-            cache: OnceLock::new(),
+            cache: StatCache::new(if here { Path::new("") } else { root }),
+            tool_folders: Mutex::default(),
+            stages: Pool::new(root.join("build/.hermake")),
+            real_root: OnceLock::new(),
             finder: Finder::new(root, path.as_deref()),
             run: OnceLock::new(),
             texts: OnceLock::new(),
             secrets: OnceLock::new(),
             sandbox: OnceLock::new(),
             inside: Mutex::default(),
-            here: std::env::current_dir().is_ok_and(|dir| dir == root),
+            here,
             boot: crate::state::boot(),
+            locks: Many::new(root.join("build/.hermake/task-locks")),
             root: root.to_path_buf(),
             graph,
             store,
@@ -138,10 +156,13 @@ impl Engine {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Digests of files; read from the state when first needed.
-    pub fn cache(&self) -> &StatCache {
-        self.cache
-            .get_or_init(|| StatCache::new(&self.root, &self.state()))
+    /// The digest of the file `path` (relative to the root, or absolute), whose fingerprint is `fp`,
+    /// and the fingerprint to remember with it.
+    pub fn digest(&self, path: &RelPath, fp: Fingerprint) -> Result<(Digest, Fingerprint)> {
+        if self.cache.wants_all(path, fp) {
+            self.cache.learn_all(&self.state());
+        }
+        self.cache.digest(path, fp)
     }
 
     /// `build/.hermake`.
@@ -160,7 +181,8 @@ impl Engine {
 
     /// A name for something unfinished, on the checkout's file system.
     pub fn tmp(&self) -> PathBuf {
-        self.folder().join("tmp").join(crate::fs::atomic::unique())
+        self.at(Path::new("build/.hermake/tmp"))
+            .join(crate::fs::atomic::unique())
     }
 
     /// The run that this process belongs to; begun when the first task runs.
@@ -188,6 +210,7 @@ impl Engine {
 
     /// Keeps the store within its limits if it grew; a failure to do so is no failure of the run.
     pub fn tidy(&self) {
+        self.store.note_used();
         let limits = &self.graph.settings;
         if self.run.get().is_some()
             && let Err(e) = self.store.gc_if_due(limits.store_size, limits.store_age)

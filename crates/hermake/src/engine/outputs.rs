@@ -10,6 +10,7 @@ use super::Engine;
 use crate::config::Task;
 use crate::fs::tree::{self, Entry, Stamped};
 use crate::fs::{Digest, Fingerprint, RelPath};
+use crate::store::{AT_ONCE, PACKED, Small};
 
 /// How the outputs on disk differ from the recorded ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,34 @@ impl Engine {
                 return Ok((Digest::of_file(file)?, fp.settled(read_at)));
             }
             let path = file.strip_prefix(&self.root).unwrap_or(file);
-            self.cache().digest(&RelPath::new(path), *fp)
+            self.digest(&RelPath::new(path), *fp)
+        })
+    }
+
+    /// Reads the tree at `path`, which a task has just made. With `keep`, the content of its small files goes to
+    /// `small`, so that it need not be read again for the store.
+    pub fn scan_made(&self, path: &Path, keep: bool, small: &mut Small) -> Result<Vec<Stamped>> {
+        let mut held: usize = small.iter().map(|s| s.1.len()).sum();
+        tree::scan(path, &mut |file: &Path, fp: &Fingerprint| {
+            let read_at = crate::fs::now_ns();
+            if !keep || fp.size() >= PACKED {
+                return Ok((Digest::of_file(file)?, fp.settled(read_at)));
+            }
+            let bytes = crate::fs::digest::read(file, fp.size())?;
+            anyhow::ensure!(
+                bytes.len() as u64 == fp.size(),
+                "{} changed while it was read",
+                file.display()
+            );
+            let digest = Digest::of(&bytes);
+            held += bytes.len();
+            small.push((digest, bytes));
+            if held > AT_ONCE {
+                self.store.keep_small(small)?;
+                small.clear();
+                held = 0;
+            }
+            Ok((digest, fp.settled(read_at)))
         })
     }
 
@@ -50,7 +78,7 @@ impl Engine {
     ) -> Result<Vec<Vec<Stamped>>, Difference> {
         let mut out = Vec::new();
         for (output, entries) in task.outputs.iter().zip(trees) {
-            let path = self.root.join(&output.path);
+            let path = self.at(Path::new(&output.path));
             if fs::symlink_metadata(&path).is_err() {
                 return Err(Difference::Gone(output.path.clone()));
             }
@@ -69,7 +97,7 @@ impl Engine {
     pub fn restore(&self, task: &Task, trees: &[Vec<Entry>]) -> Result<Vec<Vec<Stamped>>> {
         let mut out = Vec::new();
         for (output, entries) in task.outputs.iter().zip(trees) {
-            let path = self.root.join(&output.path);
+            let path = self.at(Path::new(&output.path));
             self.inside(&path)?;
             let already = fs::symlink_metadata(&path).is_ok()
                 && self
@@ -78,36 +106,31 @@ impl Engine {
             if !already {
                 self.store.place(entries, &path, &self.tmp(), task.link)?;
             }
-            out.push(self.stamp(&path, entries, task.link)?);
+            out.push(self.stamp(&path, entries.clone())?);
         }
         Ok(out)
     }
 
     /// The fingerprints of a tree that was just placed.
-    pub fn stamp(&self, root: &Path, entries: &[Entry], link: bool) -> Result<Vec<Stamped>> {
+    pub fn stamp(&self, root: &Path, entries: Vec<Entry>) -> Result<Vec<Stamped>> {
         let read_at = crate::fs::now_ns();
         entries
-            .iter()
+            .into_iter()
             .map(|entry| {
-                let path = if entry.path.is_empty() {
-                    root.to_path_buf()
-                } else {
-                    root.join(entry.path.as_path())
-                };
+                let path = entry.path.below(root);
                 let meta = fs::symlink_metadata(&path)
                     .with_context(|| format!("reading {}", path.display()))?;
-                let fp = Fingerprint::of(&meta);
-                let _ = link;
-                Ok(Stamped {
-                    entry: entry.clone(),
-                    fp: fp.settled(read_at),
-                })
+                let fp = Fingerprint::of(&meta).settled(read_at);
+                Ok(Stamped { entry, fp })
             })
             .collect()
     }
 
     /// Refuses to write through symlinks that lead out of the project.
     pub fn inside(&self, path: &Path) -> Result<()> {
+        if path.parent().is_some_and(|p| self.known_inside(p)) {
+            return Ok(());
+        }
         let Some(above) = path.ancestors().skip(1).find(|p| p.exists()) else {
             return Ok(());
         };
@@ -121,30 +144,52 @@ impl Engine {
         Ok(())
     }
 
-    /// Where the existing path `full` really is, if that is outside of the project.
-    pub fn leads_out(&self, full: &Path) -> Result<Option<PathBuf>> {
+    /// Where the existing path `full`, of which `meta` tells without following it, really is, if that is outside
+    /// of the project.
+    pub fn leads_out(&self, full: &Path, meta: &fs::Metadata) -> Result<Option<PathBuf>> {
         if let Some(real) = self.folder_outside(full.parent().unwrap_or(full))? {
             return Ok(Some(real.join(full.file_name().unwrap_or_default())));
         }
-        if !fs::symlink_metadata(full).is_ok_and(|m| m.is_symlink()) {
+        if !meta.is_symlink() {
             return Ok(None);
         }
         let there = real(full)?;
-        Ok((!there.starts_with(real(&self.root)?)).then_some(there))
+        Ok((!there.starts_with(self.real_root()?)).then_some(there))
+    }
+
+    fn known_inside(&self, dir: &Path) -> bool {
+        self.inside
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(dir)
     }
 
     /// Where the folder `dir` really is, if that is outside of the project. Those inside are remembered.
     fn folder_outside(&self, dir: &Path) -> Result<Option<PathBuf>> {
-        let lock = || self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        if lock().contains(dir) {
+        if self.known_inside(dir) {
             return Ok(None);
         }
-        let there = real(dir)?;
-        if !there.starts_with(real(&self.root)?) {
+        let there = real(if dir.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            dir
+        })?;
+        if !there.starts_with(self.real_root()?) {
             return Ok(Some(there));
         }
-        lock().insert(dir.to_path_buf());
+        self.inside
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(dir.to_path_buf());
         Ok(None)
+    }
+
+    fn real_root(&self) -> Result<&Path> {
+        if let Some(known) = self.real_root.get() {
+            return Ok(known);
+        }
+        let there = real(&self.root)?;
+        Ok(self.real_root.get_or_init(|| there))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::config::written;
 use crate::config::{Kind, Task};
 use crate::exec::tools::members;
 use crate::fs::glob::{self, Listed};
-use crate::fs::tree::{self, Entry};
+use crate::fs::tree;
 use crate::fs::{Digest, Fingerprint, RelPath};
 use crate::manifest::Manifest;
 use crate::state::{TaskState, ToolFile};
@@ -39,6 +39,9 @@ pub struct Plan {
 impl Engine {
     /// Works out the manifest of `task`. The tasks it needs must be up to date.
     pub fn plan(&self, task: &Task) -> Result<Plan> {
+        if let Some(prev) = self.state().task(&task.id) {
+            self.cache.learn(prev);
+        }
         let (needs, need_outputs) = self.needs_of(task)?;
         let (mut files, mut dirs) = (BTreeSet::new(), Vec::new());
         self.inputs_of(task, &mut files, &mut dirs)?;
@@ -101,8 +104,8 @@ impl Engine {
                 )
             })?;
             for (output, tree) in need.outputs.iter().zip(&state.outputs) {
-                let entries: Vec<Entry> = tree.iter().map(|s| s.entry.clone()).collect();
-                outputs.push((output.path.clone(), tree::digest(&entries)));
+                let digest = tree::digest(tree.iter().map(|s| &s.entry));
+                outputs.push((output.path.clone(), digest));
             }
             if need.outputs.is_empty() {
                 outputs.push((format!("task {}", need.name), state.key));
@@ -165,15 +168,19 @@ impl Engine {
         task: &Task,
         path: &RelPath,
     ) -> Result<(bool, Digest, Fingerprint, Fingerprint)> {
-        let full = self.root.join(path.as_path());
+        let full = self.at(path.as_path());
         let whose = || format!("the input `{path}` of `{}` ({})", task.name, task.at);
-        let meta = match fs::metadata(&full) {
-            Ok(meta) => meta,
+        let get = |meta: std::io::Result<fs::Metadata>| match meta {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(self.bad_input(task, &path.to_string(), "is not there"));
+                Err(self.bad_input(task, &path.to_string(), "is not there"))
             }
-            Err(e) => return Err(e).with_context(whose),
+            other => other.with_context(whose),
         };
+        let mut meta = get(fs::symlink_metadata(&full))?;
+        let link = meta.clone();
+        if meta.is_symlink() {
+            meta = get(fs::metadata(&full))?;
+        }
         if meta.is_dir() {
             let what = format!("is a folder: write `{path}/` for all files below it");
             return Err(self.bad_input(task, &path.to_string(), &what));
@@ -182,13 +189,13 @@ impl Engine {
             return Err(self.bad_input(task, &path.to_string(), "is neither file nor folder"));
         }
         // a symlink below the project must not lead out of it
-        if let Some(real) = self.leads_out(&full)? {
+        if let Some(real) = self.leads_out(&full, &link)? {
             let what = format!("leads out of the project, to {}", real.display());
             return Err(self.bad_input(task, &path.to_string(), &what));
         }
         let executable = meta.permissions().mode() & 0o111 != 0;
         let raw = Fingerprint::of(&meta);
-        let (digest, fp) = self.cache().digest(path, raw).with_context(whose)?;
+        let (digest, fp) = self.digest(path, raw).with_context(whose)?;
         Ok((executable, digest, fp, raw))
     }
 
@@ -214,9 +221,9 @@ impl Engine {
             .zip(&plan.input_fps)
             .zip(&plan.raw_fps)
         {
-            let now = fs::metadata(self.root.join(path.as_path())).map(|m| Fingerprint::of(&m));
+            let now = fs::metadata(self.at(path.as_path())).map(|m| Fingerprint::of(&m));
             if !now.is_ok_and(|now| now == *raw)
-                || fp.is_unknown() && self.cache().digest(path, *raw)?.0 != *digest
+                || fp.is_unknown() && self.digest(path, *raw)?.0 != *digest
             {
                 return Ok(false);
             }
@@ -237,7 +244,7 @@ impl Engine {
                 let meta =
                     fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
                 let path = RelPath::new(path);
-                let (digest, fp) = self.cache().digest(&path, Fingerprint::of(&meta))?;
+                let (digest, fp) = self.digest(&path, Fingerprint::of(&meta))?;
                 hasher.update(name.as_bytes());
                 hasher.update(&digest.0);
                 if !members(tool).1 {
@@ -259,16 +266,7 @@ impl Engine {
 
     /// The state of a task that has this plan and these outputs.
     pub fn state_of(&self, task: &Task, plan: Plan, outputs: Vec<Vec<tree::Stamped>>) -> TaskState {
-        let mut hasher = blake3::Hasher::new();
-        for tree in &outputs {
-            let entries: Vec<Entry> = tree.iter().map(|s| s.entry.clone()).collect();
-            hasher.update(&tree::digest(&entries).0);
-        }
-        let result = if outputs.is_empty() {
-            plan.key
-        } else {
-            Digest(*hasher.finalize().as_bytes())
-        };
+        let result = result_of(&plan.key, &outputs);
         TaskState {
             id: task.id.clone(),
             def: task.def,
@@ -284,6 +282,18 @@ impl Engine {
             run: None,
         }
     }
+}
+
+/// The digest of all outputs; the key if there are none.
+pub fn result_of(key: &Digest, outputs: &[Vec<tree::Stamped>]) -> Digest {
+    if outputs.is_empty() {
+        return *key;
+    }
+    let mut hasher = blake3::Hasher::new();
+    for tree in outputs {
+        hasher.update(&tree::digest(tree.iter().map(|s| &s.entry)).0);
+    }
+    Digest(*hasher.finalize().as_bytes())
 }
 
 /// `text` with its outputs by their final names: what enters the key.

@@ -1,15 +1,16 @@
 //! Is a task up to date, by `stat` alone? No file is read and no key is made.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Engine;
 use crate::config::Task;
-use crate::exec::tools::members;
-use crate::fs::tree::Stamped;
+use crate::exec::tools::{Finder, members};
 use crate::fs::{Digest, Fingerprint};
 use crate::manifest::Manifest;
-use crate::state::TaskState;
+use crate::state::Glance;
 
 fn same(path: &Path, fp: &Fingerprint) -> bool {
     !fp.is_unknown() && fs::metadata(path).is_ok_and(|m| Fingerprint::of(&m) == *fp)
@@ -19,51 +20,61 @@ fn same_link(path: &Path, fp: &Fingerprint) -> bool {
     !fp.is_unknown() && fs::symlink_metadata(path).is_ok_and(|m| Fingerprint::of(&m) == *fp)
 }
 
+/// Where programs are and what `stat` says of them, asked once each for as long as this lives.
+#[derive(Debug)]
+pub struct Tools<'e> {
+    finder: &'e Finder,
+    seen: RefCell<HashMap<String, Option<(PathBuf, Fingerprint)>>>,
+}
+
+impl<'e> Tools<'e> {
+    /// Has asked for none.
+    pub fn new(finder: &'e Finder) -> Self {
+        Self {
+            finder,
+            seen: RefCell::default(),
+        }
+    }
+
+    fn with<R>(&self, name: &str, use_it: impl Fn(Option<&(PathBuf, Fingerprint)>) -> R) -> R {
+        if let Some(known) = self.seen.borrow().get(name) {
+            return use_it(known.as_ref());
+        }
+        let found = self.finder.find(name).map(|path| {
+            let fp = fs::metadata(&path).map(|m| Fingerprint::of(&m));
+            (path, fp.unwrap_or_default())
+        });
+        let result = use_it(found.as_ref());
+        self.seen.borrow_mut().insert(name.to_owned(), found);
+        result
+    }
+}
+
 impl Engine {
     /// True if everything that `prev` rests on, needed tasks aside, is as it was.
-    pub fn quick_self(&self, task: &Task, prev: &TaskState) -> bool {
+    pub fn quick_self(&self, task: &Task, prev: &Glance<'_>, tools: &Tools<'_>) -> bool {
+        self.quick_inputs(task, prev, tools) && self.quick_outputs(task, prev)
+    }
+
+    /// The same without the outputs.
+    pub fn quick_inputs(&self, task: &Task, prev: &Glance<'_>, tools: &Tools<'_>) -> bool {
         prev.def == task.def
             && prev.manifest.platform == Manifest::platform()
             && prev
                 .dirs
                 .iter()
-                .all(|d| same(&self.at(d.path.as_path()), &d.fp))
+                .all(|(path, fp)| same(&self.at(path.path()), fp))
             && prev
                 .manifest
                 .inputs
                 .iter()
                 .zip(&prev.input_fps)
-                .all(|((path, ..), fp)| same(&self.at(path.as_path()), fp))
-            && self.quick_tools(task, prev)
-            && self.quick_outputs(task, prev)
-    }
-
-    fn quick_tools(&self, task: &Task, prev: &TaskState) -> bool {
-        let mut files = prev.tools.iter();
-        for tool in &task.tools {
-            let (group, many) = members(tool);
-            let own = [tool.as_str()];
-            let names = if many { group } else { &own[..] };
-            for name in names {
-                let Some(path) = self.finder.find(name) else {
-                    if many {
-                        continue;
-                    }
-                    return false;
-                };
-                let Some(file) = files.next() else {
-                    return false;
-                };
-                if file.path.as_path() != path || !same(&path, &file.fp) {
-                    return false;
-                }
-            }
-        }
-        files.next().is_none()
+                .all(|((path, ..), fp)| same(&self.at(path.path()), fp))
+            && quick_tools(task, prev, tools)
     }
 
     /// True if the outputs are the recorded ones, by `stat`.
-    pub fn quick_outputs(&self, task: &Task, prev: &TaskState) -> bool {
+    pub fn quick_outputs(&self, task: &Task, prev: &Glance<'_>) -> bool {
         prev.boot == self.boot
             && prev.outputs.len() == task.outputs.len()
             && task
@@ -72,7 +83,14 @@ impl Engine {
                 .zip(&prev.outputs)
                 .all(|(output, tree)| {
                     let root = self.at(Path::new(&output.path));
-                    tree.iter().all(|stamped| quick_entry(&root, stamped))
+                    tree.iter().all(|placed| {
+                        let path = placed.path();
+                        if path.as_os_str().is_empty() {
+                            same_link(&root, &placed.fp)
+                        } else {
+                            same_link(&root.join(path), &placed.fp)
+                        }
+                    })
                 })
     }
 
@@ -80,7 +98,7 @@ impl Engine {
     pub fn quick_needs(
         &self,
         task: &Task,
-        prev: &TaskState,
+        prev: &Glance<'_>,
         result: &dyn Fn(usize) -> Option<Digest>,
     ) -> bool {
         prev.needs.len() == task.needs.len()
@@ -94,9 +112,33 @@ impl Engine {
     }
 }
 
-fn quick_entry(root: &Path, stamped: &Stamped) -> bool {
-    if stamped.entry.path.is_empty() {
-        return same_link(root, &stamped.fp);
+fn quick_tools(task: &Task, prev: &Glance<'_>, tools: &Tools<'_>) -> bool {
+    let mut files = prev.tools.iter();
+    for tool in &task.tools {
+        let (group, many) = members(tool);
+        let own = [tool.as_str()];
+        let names = if many { group } else { &own[..] };
+        for name in names {
+            let good = tools.with(name, |found| {
+                let Some((path, fp)) = found else {
+                    return many.then_some(false);
+                };
+                (!fp.is_unknown()).then_some(true).filter(|_| {
+                    let mut ahead = files.clone();
+                    ahead
+                        .next()
+                        .is_some_and(|file| file.path.path() == path && file.fp == *fp)
+                })
+            });
+            match good {
+                None => return false,
+                // one of a group that isn't installed
+                Some(false) => {}
+                Some(true) => {
+                    files.next();
+                }
+            }
+        }
     }
-    same_link(&root.join(stamped.entry.path.as_path()), &stamped.fp)
+    files.next().is_none()
 }

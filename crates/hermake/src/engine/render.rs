@@ -10,7 +10,7 @@ use super::bring::Made;
 use super::why::Why;
 use crate::config::Task;
 use crate::config::params::from_toml;
-use crate::exec::stage::{Stage, Use};
+use crate::exec::stage::Use;
 
 impl Engine {
     pub(super) fn render(
@@ -21,7 +21,7 @@ impl Engine {
         why: &Why,
     ) -> Result<Made> {
         let mut log = self.run().task(task, why, &[format!("render {template}")]);
-        let stage = Stage::new(&self.folder(), Use::Outputs)?;
+        let stage = self.stages.take(Use::Outputs)?;
         stage.room_for(&task.outputs)?;
         let rendered = match self.rendered(task, template, context) {
             Ok(text) => text,

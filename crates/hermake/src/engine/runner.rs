@@ -3,17 +3,19 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::Engine;
-use super::bring::Made;
+use super::bring::{Made, Taken};
 use crate::config::Task;
 use crate::exec::command::{self, End, Spec};
 use crate::exec::{sandbox, tools};
-use crate::fs::tree::Stamped;
+use crate::fs::tree::{Node, Stamped};
 use crate::runlog::{Ending, TaskLog};
+use crate::store::Small;
 
 /// A task that did not succeed. Its log says more.
 #[derive(Debug)]
@@ -35,7 +37,17 @@ impl std::fmt::Display for Failed {
 impl Engine {
     /// A folder with the task's tools.
     pub(super) fn tool_folder(&self, task: &Task) -> Result<PathBuf> {
-        tools::folder(&self.folder(), &self.finder.all(&task.tools)?)
+        let lock = || {
+            self.tool_folders
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+        };
+        if let Some(known) = lock().get(&task.tools) {
+            return Ok(known.clone());
+        }
+        let made = tools::folder(&self.folder(), &self.finder.all(&task.tools)?)?;
+        lock().insert(task.tools.clone(), made.clone());
+        Ok(made)
     }
 
     /// Runs `spec` and writes its log; an end other than good is an error.
@@ -182,7 +194,7 @@ impl Engine {
     }
 
     /// Ends the log of a success.
-    pub(super) fn made(&self, log: &mut TaskLog, outputs: Vec<Vec<Stamped>>) -> Made {
+    pub(super) fn made(&self, log: &mut TaskLog, (outputs, small): Taken) -> Made {
         let took = log.took();
         self.run().end(log, Ending::Ok, "");
         self.say.done(log.name(), took);
@@ -190,6 +202,7 @@ impl Engine {
             outputs,
             took,
             log: log.kept(),
+            small,
         }
     }
 
@@ -199,8 +212,9 @@ impl Engine {
         task: &Task,
         staged: &Path,
         log: &mut TaskLog,
-    ) -> Result<Vec<Vec<Stamped>>> {
-        let mut scanned = Vec::new();
+    ) -> Result<Taken> {
+        let staged = self.at(staged.strip_prefix(&self.root).unwrap_or(staged));
+        let (mut scanned, mut small) = (Vec::new(), Small::new());
         for output in &task.outputs {
             let from = staged.join(&output.path);
             let tree = match fs::symlink_metadata(&from) {
@@ -210,7 +224,7 @@ impl Engine {
                 Ok(meta) if !output.dir && meta.is_dir() => {
                     Err("is a folder: declare it with a trailing slash")
                 }
-                Ok(_) => Ok(self.scan(&from, true)?),
+                Ok(_) => Ok(self.scan_made(&from, task.store, &mut small)?),
                 Err(_) => Err("was not written"),
             };
             let tree = match tree {
@@ -220,9 +234,7 @@ impl Engine {
             match tree {
                 Ok(mut tree) => {
                     if task.link {
-                        for stamped in &mut tree {
-                            stamped.entry.mode &= !0o222;
-                        }
+                        read_only(&from, &mut tree)?;
                     }
                     scanned.push(tree);
                 }
@@ -235,15 +247,28 @@ impl Engine {
         let mut placed = Vec::new();
         for (output, tree) in task.outputs.iter().zip(scanned) {
             let from = staged.join(&output.path);
-            let to = self.root.join(&output.path);
+            let to = self.at(Path::new(&output.path));
             let entries: Vec<_> = tree.into_iter().map(|s| s.entry).collect();
             if task.store {
-                self.store.keep_tree(&from, &entries, task.link)?;
+                self.store.keep_large(&from, &entries, task.link)?;
             }
             self.inside(&to)?;
             crate::store::place::swap(&from, &to)?;
-            placed.push(self.stamp(&to, &entries, task.link)?);
+            placed.push(self.stamp(&to, entries)?);
         }
-        Ok(placed)
+        Ok((placed, small))
     }
+}
+
+/// Takes the permission to write from the files of the tree at `root`.
+fn read_only(root: &Path, tree: &mut [Stamped]) -> Result<()> {
+    for entry in tree.iter_mut().map(|s| &mut s.entry) {
+        if matches!(entry.node, Node::File(_)) && entry.mode & 0o222 != 0 {
+            entry.mode &= !0o222;
+            let path = entry.path.below(root);
+            fs::set_permissions(&path, fs::Permissions::from_mode(entry.mode))
+                .with_context(|| format!("making {} read-only", path.display()))?;
+        }
+    }
+    Ok(())
 }

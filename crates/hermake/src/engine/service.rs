@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::bring::entries;
 use super::plan::named;
+use super::quick::Tools;
 use super::why::Why;
 use super::{Engine, Outcome};
 use crate::config::Task;
@@ -59,7 +60,9 @@ impl Engine {
             } else if running {
                 match self.compare(task, &entries(&prev.outputs), true) {
                     Ok(outputs) => {
-                        let stale = !self.quick_self(task, prev) || plan.needs != prev.needs;
+                        let stale =
+                            !self.quick_self(task, &prev.glance(), &Tools::new(&self.finder))
+                                || plan.needs != prev.needs;
                         if stale {
                             let mut renewed = self.state_of(task, plan, outputs);
                             renewed.run.clone_from(&prev.run);

@@ -12,7 +12,7 @@ use super::why::Why;
 use crate::config::Task;
 use crate::exec::command::Spec;
 use crate::exec::sandbox::{self, Cell, Sandbox, Wrapped};
-use crate::exec::stage::{Stage, Use};
+use crate::exec::stage::{Stage, Taken, Use};
 use crate::exec::tools;
 use crate::fs::RelPath;
 use crate::runlog::TaskLog;
@@ -69,14 +69,14 @@ impl Engine {
         argv: &[String],
         plan: &Plan,
         log: &mut TaskLog,
-    ) -> Result<Stage> {
+    ) -> Result<Taken<'_>> {
         let sandbox = self.sandbox();
         let how = if sandbox.is_some() {
             Use::Mounted
         } else {
             Use::Linked
         };
-        let mut stage = Stage::new(&self.folder(), how)?;
+        let mut stage = self.stages.take(how)?;
         for (path, ..) in &plan.manifest.inputs {
             stage.input(&self.root, path, true)?;
         }

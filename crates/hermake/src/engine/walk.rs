@@ -1,21 +1,57 @@
 //! The whole graph in one process: first everything by `stat`, then what is left in order, in parallel.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 
+use super::quick::Tools;
 use super::runner::Failed;
 use super::{Engine, Outcome};
 use crate::config::Kind;
 use crate::exec::{prelude, signals};
 use crate::fs::Digest;
 
-/// Below so many tasks a second thread costs more than it saves.
-const WORTH_THREADS: usize = 64;
+/// So many tasks are looked at in one go; for fewer a second thread costs more than it saves.
+const BLOCK: usize = 48;
 /// How often a worker without a token asks for one.
 const TOKEN_WAIT: Duration = Duration::from_millis(10);
+
+/// A task whose inputs are the recorded ones.
+struct Found<'a> {
+    result: Digest,
+    /// Results of its needs (by id) that it rests on.
+    needs: Vec<(&'a str, Digest)>,
+    /// Whether its outputs are the recorded ones too.
+    whole: bool,
+}
+
+/// How many tasks may run at a time, and who grants all but the first.
+struct Jobs {
+    count: usize,
+    tokens: Option<jobserver::Client>,
+}
+
+/// What `stat` alone says of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It is up to date, with all that it needs.
+    Clean,
+    /// Its inputs and outputs are the recorded ones.
+    Whole,
+    /// Its inputs are.
+    Inputs,
+    /// Not even those.
+    No,
+}
+
+/// Cores that this process may use. Asking reads several files.
+fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
 
 /// What became of a walk.
 #[derive(Debug, Default)]
@@ -51,20 +87,24 @@ impl Engine {
             }
             return Ok(summary);
         }
-        let clean = if self.options.force {
-            vec![false; self.graph.tasks.len()]
+        let mut seen = if self.options.force {
+            vec![Seen::No; self.graph.tasks.len()]
         } else {
-            self.clean(&order)
+            self.look(&order)
         };
-        let rest: Vec<usize> = order.iter().copied().filter(|i| !clean[*i]).collect();
-        summary.fresh = order.len() - rest.len();
+        let dirty = order.iter().filter(|i| seen[**i] != Seen::Clean).count();
+        let jobs = self.jobs(dirty);
+        summary.restored = self.bring_back(&order, &mut seen, jobs.count);
+        let clean = |index: &usize| seen[*index] == Seen::Clean;
+        let rest: Vec<usize> = order.iter().copied().filter(|i| !clean(i)).collect();
+        summary.fresh = order.len() - rest.len() - summary.restored;
         if self.say.verbose {
-            for index in order.iter().filter(|i| clean[**i]) {
+            for index in order.iter().filter(|i| clean(i)) {
                 self.say.fresh(&self.task(*index).name);
             }
         }
         if !rest.is_empty() {
-            self.work(&rest, &mut summary);
+            self.work(&rest, &seen, &jobs, &mut summary);
         }
         Ok(summary)
     }
@@ -93,77 +133,111 @@ impl Engine {
         order
     }
 
-    /// Which tasks are up to date by `stat` alone, together with all that they need.
-    fn clean(&self, order: &[usize]) -> Vec<bool> {
+    /// What `stat` alone says of the tasks.
+    fn look(&self, order: &[usize]) -> Vec<Seen> {
         let count = self.graph.tasks.len();
         let state = self.state();
-        let check = |index: &usize| -> (bool, Option<Digest>, Vec<(String, Digest)>) {
+        let check = |index: &usize, tools: &Tools<'_>| -> Option<Found> {
             let task = self.task(*index);
-            match state.task(&task.id) {
-                Some(prev)
-                    if !matches!(task.kind, Kind::Service(_)) && self.quick_self(task, &prev) =>
-                {
-                    (true, Some(prev.result), prev.needs)
-                }
-                _ => (false, None, Vec::new()),
-            }
-        };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let results: Vec<_> = if order.len() < WORTH_THREADS || threads < 2 {
-            order.iter().map(check).collect()
-        } else {
-            let chunk = order.len().div_ceil(threads);
-            std::thread::scope(|scope| {
-                let handles: Vec<_> = order
-                    .chunks(chunk)
-                    .map(|part| {
-                        let check = &check;
-                        scope.spawn(move || part.iter().map(check).collect::<Vec<_>>())
-                    })
-                    .collect();
-                handles
-                    .into_iter()
-                    .flat_map(|h| h.join().unwrap_or_default())
-                    .collect()
+            let prev = state.glance(&task.id)?;
+            let good =
+                !matches!(task.kind, Kind::Service(_)) && self.quick_inputs(task, &prev, tools);
+            let whole = good && self.quick_outputs(task, &prev);
+            good.then_some(Found {
+                result: prev.result,
+                needs: prev.needs,
+                whole,
             })
         };
-        let mut clean = vec![false; count];
-        let mut digests: Vec<Option<Digest>> = vec![None; count];
-        // a thread that panicked has given nothing: its tasks are looked at again
-        for (index, (good, digest, needs)) in order.iter().zip(results) {
+        let blocks: Vec<&[usize]> = order.chunks(BLOCK).collect();
+        let next = AtomicUsize::new(0);
+        // blocks and not halves: a core that does other work takes fewer
+        let work = || {
+            let tools = Tools::new(&self.finder);
+            let mut done = Vec::new();
+            while let Some(block) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                done.extend(block.iter().map(|index| (*index, check(index, &tools))));
+            }
+            done
+        };
+        let others = match blocks.len() {
+            0 | 1 => 0,
+            many => cores().min(many) - 1,
+        };
+        let mut results: Vec<Option<Found>> = (0..count).map(|_| None).collect();
+        std::thread::scope(|scope| {
+            let handles: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            // a thread that panicked has given nothing: its tasks are looked at again
+            let theirs = handles
+                .into_iter()
+                .flat_map(|h| h.join().unwrap_or_default());
+            for (index, found) in own.into_iter().chain(theirs) {
+                results[index] = found;
+            }
+        });
+        let mut seen = vec![Seen::No; count];
+        for index in order {
+            let Some(found) = &results[*index] else {
+                continue;
+            };
             let task = self.task(*index);
-            digests[*index] = digest;
-            clean[*index] = good
-                && task.feeds.iter().all(|maker| clean[*maker])
-                && task.needs.len() == needs.len()
-                && task.needs.iter().zip(&needs).all(|(need, (id, result))| {
-                    clean[*need] && self.task(*need).id == *id && digests[*need] == Some(*result)
-                });
+            let clean = found.whole
+                && task.feeds.iter().all(|maker| seen[*maker] == Seen::Clean)
+                && task.needs.len() == found.needs.len()
+                && task
+                    .needs
+                    .iter()
+                    .zip(&found.needs)
+                    .all(|(need, (id, result))| {
+                        seen[*need] == Seen::Clean
+                            && self.task(*need).id == *id
+                            && results[*need].as_ref().is_some_and(|r| r.result == *result)
+                    });
+            seen[*index] = match (clean, found.whole) {
+                (true, _) => Seen::Clean,
+                (_, true) => Seen::Whole,
+                _ => Seen::Inputs,
+            };
         }
-        clean
+        seen
     }
 
-    fn work(&self, rest: &[usize], summary: &mut Summary) {
+    /// How many of `dirty` tasks may run at a time.
+    fn jobs(&self, dirty: usize) -> Jobs {
+        if dirty < 2 {
+            let (count, tokens) = (1, None);
+            return Jobs { count, tokens };
+        }
         let under_make = std::env::var_os("MAKELEVEL").is_some();
         // jobs that the user asked for are the user's affair; else Make says how many
-        let tokens = if under_make && self.options.jobs.is_none() {
-            prelude::jobserver()
-        } else {
-            None
-        };
-        let cores = match &tokens {
+        if let Some(count) = self.options.jobs {
+            let tokens = None;
+            return Jobs { count, tokens };
+        }
+        let tokens = under_make.then(prelude::jobserver).flatten();
+        let cores = cores();
+        let count = match &tokens {
             None if under_make => 1,
-            _ => std::thread::available_parallelism().map_or(1, usize::from),
+            Some(_) => cores,
+            // a task waits now and then, and so does hermake between two: as ninja does
+            None => cores + cores.min(2),
         };
-        let jobs = self.options.jobs.unwrap_or(cores).clamp(1, rest.len());
+        Jobs { count, tokens }
+    }
+
+    fn work(&self, rest: &[usize], seen: &[Seen], jobs: &Jobs, summary: &mut Summary) {
+        let count = jobs.count.clamp(1, rest.len());
         let queue = Mutex::new(Queue::new(self, rest));
         let changed = Condvar::new();
         std::thread::scope(|scope| {
             // the first works in the slot that Make has granted us; each other one takes a token per task
-            let (queue, changed, tokens) = (&queue, &changed, tokens.as_ref());
-            for number in 0..jobs {
-                scope.spawn(move || self.worker(queue, changed, tokens.filter(|_| number > 0)));
+            let (queue, changed, tokens) = (&queue, &changed, jobs.tokens.as_ref());
+            let look = |index: usize| seen[index];
+            for _ in 1..count {
+                scope.spawn(move || self.worker(queue, changed, tokens, &look));
             }
+            self.worker(queue, changed, None, &look);
         });
         let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
         summary.fresh += queue.fresh;
@@ -172,7 +246,20 @@ impl Engine {
         summary.errors = queue.errors;
     }
 
-    fn worker(&self, queue: &Mutex<Queue>, changed: &Condvar, tokens: Option<&jobserver::Client>) {
+    fn update(&self, index: usize, seen: Seen) -> Result<Outcome> {
+        if seen == Seen::Whole && self.quick(index) {
+            return Ok(Outcome::Fresh);
+        }
+        self.bring(index)
+    }
+
+    fn worker(
+        &self,
+        queue: &Mutex<Queue>,
+        changed: &Condvar,
+        tokens: Option<&jobserver::Client>,
+        look: &dyn Fn(usize) -> Seen,
+    ) {
         loop {
             let (index, token) = {
                 let mut held = queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -198,12 +285,7 @@ impl Engine {
                     held = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
             };
-            let quick = !self.options.force && self.quick(index);
-            let done = if quick {
-                Ok(Outcome::Fresh)
-            } else {
-                self.bring(index)
-            };
+            let done = self.update(index, look(index));
             drop(token);
             let mut held = queue.lock().unwrap_or_else(PoisonError::into_inner);
             held.running -= 1;

@@ -1,25 +1,27 @@
 //! One child process: its output line by line, its end, its timeout, its leftovers.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
+use std::io::{PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, kill_process_group, test_kill_process_group, waitpid,
+};
 
-use super::signals::{self, Wake};
-use super::stray;
+use super::prelude::{self, Child};
+use super::{signals, stray};
 
 /// How long a child may take to end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long its output may stay open after its end.
 const LINGER: Duration = Duration::from_millis(200);
+/// How often a child's end is asked for where the system doesn't tell.
+const ASKED: Duration = Duration::from_millis(5);
 /// Longer lines are cut into several.
 const LONGEST_LINE: usize = 64 << 10;
 
@@ -69,64 +71,79 @@ pub enum End {
 /// Runs `spec`, handing each line to `line`.
 pub fn run(spec: &Spec, line: &mut dyn FnMut(Stream, &[u8])) -> Result<End> {
     let program = spec.argv.first().context("an empty command")?;
-    let mut command = Command::new(program);
-    command
-        .args(&spec.argv[1..])
-        .current_dir(&spec.cwd)
-        .env_clear()
-        .envs(spec.env.iter().map(|(k, v)| (k, v)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    super::prelude::prepare(&mut command);
     if !spec.daemons {
         stray::adopt();
     }
-    let wake = Wake::new()?;
-    let child = command
-        .spawn()
-        .with_context(|| format!("starting `{}`", program.to_string_lossy()))?;
-    Running::new(child, wake).wait(spec, line)
+    let starting = || format!("starting `{}`", program.to_string_lossy());
+    let wake = signals::wake()?;
+    let (out, out_end) = std::io::pipe().with_context(starting)?;
+    let (err, err_end) = std::io::pipe().with_context(starting)?;
+    let child = prelude::start(&Child {
+        argv: &spec.argv,
+        env: &spec.env,
+        cwd: &spec.cwd,
+        out: out_end.as_fd(),
+        err: err_end.as_fd(),
+    })
+    .with_context(starting)?;
+    drop((out_end, err_end));
+    let pipe = |file, stream| Pipe {
+        file: Some(file),
+        stream,
+        pending: Vec::new(),
+    };
+    let running = Running {
+        child,
+        ended: ended(child),
+        pipes: [pipe(out, Stream::Out), pipe(err, Stream::Err)],
+        wake,
+    };
+    running.wait(spec, line)
+}
+
+/// Readable once `child` has ended; without it, its end is asked for now and then.
+#[cfg(target_os = "linux")]
+fn ended(child: Pid) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(child, rustix::process::PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ended(_: Pid) -> Option<OwnedFd> {
+    None
 }
 
 struct Pipe {
-    file: Option<File>,
+    file: Option<PipeReader>,
     stream: Stream,
     pending: Vec<u8>,
 }
 
 struct Running {
-    child: Child,
-    group: Pid,
+    /// Leads a process group of its own.
+    child: Pid,
+    ended: Option<OwnedFd>,
     pipes: [Pipe; 2],
-    wake: Wake,
+    wake: &'static UnixStream,
 }
 
 impl Running {
-    fn new(mut child: Child, wake: Wake) -> Self {
-        let group = Pid::from_child(&child);
-        let pipe = |fd: Option<OwnedFd>, stream| Pipe {
-            file: fd.map(File::from),
-            stream,
-            pending: Vec::new(),
-        };
-        let out = pipe(child.stdout.take().map(OwnedFd::from), Stream::Out);
-        let err = pipe(child.stderr.take().map(OwnedFd::from), Stream::Err);
-        Self {
-            child,
-            group,
-            pipes: [out, err],
-            wake,
-        }
-    }
-
     fn wait(mut self, spec: &Spec, line: &mut dyn FnMut(Stream, &[u8])) -> Result<End> {
         let started = Instant::now();
         let mut stopping: Option<(End, Instant)> = None;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().context("waiting for a child")? {
-                break status;
+        loop {
+            let mut nap = Duration::from_secs(1);
+            if self.ended.is_none() {
+                nap = ASKED;
+            }
+            if let (Some(timeout), None) = (spec.timeout, &stopping) {
+                let left = timeout.saturating_sub(started.elapsed());
+                nap = nap.min(left + Duration::from_millis(1));
+            }
+            if self.poll(nap, stopping.is_none(), line)? {
+                let status = waitpid(Some(self.child), WaitOptions::NOHANG);
+                if let Some((_, status)) = status.context("waiting for a child")? {
+                    return self.finish(spec, status, stopping.map(|s| s.0), line);
+                }
             }
             let now = Instant::now();
             match &stopping {
@@ -145,26 +162,20 @@ impl Running {
                 Some((_, since)) if now - *since > PATIENCE => self.signal(Signal::KILL),
                 Some(_) => {}
             }
-            let mut nap = Duration::from_secs(1);
-            if let (Some(timeout), None) = (spec.timeout, &stopping) {
-                nap = nap.min(timeout.saturating_sub(now - started) + Duration::from_millis(1));
-            }
-            self.poll(nap, line)?;
-        };
-        self.finish(spec, status, stopping.map(|s| s.0), line)
+        }
     }
 
     fn finish(
         mut self,
         spec: &Spec,
-        status: ExitStatus,
+        status: WaitStatus,
         stopped: Option<End>,
         line: &mut dyn FnMut(Stream, &[u8]),
     ) -> Result<End> {
         let mut left = String::new();
         if !spec.daemons {
-            if test_kill_process_group(self.group).is_ok() {
-                left = stray::names_of_group(self.group);
+            if test_kill_process_group(self.child).is_ok() {
+                left = stray::names_of_group(self.child);
                 self.signal(Signal::KILL);
             }
             if let Some(mark) = &spec.mark {
@@ -176,7 +187,7 @@ impl Running {
         }
         let ended = Instant::now();
         while self.pipes.iter().any(|p| p.file.is_some()) && ended.elapsed() < LINGER {
-            self.poll(Duration::from_millis(10), line)?;
+            self.poll(Duration::from_millis(10), false, line)?;
         }
         for pipe in &mut self.pipes {
             pipe.flush(line);
@@ -184,7 +195,7 @@ impl Running {
         if let Some(why) = stopped {
             return Ok(why);
         }
-        Ok(match (status.code(), status.signal()) {
+        Ok(match (status.exit_status(), status.terminating_signal()) {
             (Some(0), _) if !left.is_empty() => End::LeftBehind(left),
             (Some(code), _) => End::Code(code),
             (None, signal) => End::Killed(signal.unwrap_or(0)),
@@ -193,39 +204,51 @@ impl Running {
 
     fn signal(&self, signal: Signal) {
         // gone already: nothing to end
-        let _ = kill_process_group(self.group, signal);
+        let _ = kill_process_group(self.child, signal);
     }
 
-    fn poll(&mut self, nap: Duration, line: &mut dyn FnMut(Stream, &[u8])) -> Result<()> {
+    /// Waits for something to happen; true if the child may have ended.
+    fn poll(
+        &mut self,
+        nap: Duration,
+        signals: bool,
+        line: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Result<bool> {
         let timeout = Timespec {
             tv_sec: i64::try_from(nap.as_secs()).unwrap_or(1),
             tv_nsec: i64::from(nap.subsec_nanos()),
         };
         let mut ready = [false; 2];
+        let ended;
         {
-            let mut fds = vec![PollFd::new(&self.wake.read, PollFlags::IN)];
-            let mut which = Vec::new();
-            for (i, pipe) in self.pipes.iter().enumerate() {
+            let mut fds = Vec::with_capacity(4);
+            for pipe in &self.pipes {
                 if let Some(file) = &pipe.file {
                     fds.push(PollFd::from_borrowed_fd(file.as_fd(), PollFlags::IN));
-                    which.push(i);
                 }
+            }
+            let pipes = fds.len();
+            let watched = self.ended.as_ref();
+            fds.extend(watched.map(|fd| PollFd::new(fd, PollFlags::IN)));
+            if signals {
+                fds.push(PollFd::new(self.wake, PollFlags::IN));
             }
             match poll(&mut fds, Some(&timeout)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(e) => return Err(e).context("waiting for a child"),
             }
-            for (slot, i) in which.into_iter().enumerate() {
-                ready[i] = !fds[slot + 1].revents().is_empty();
+            let mut seen = fds.iter().map(|fd| !fd.revents().is_empty());
+            for (pipe, ready) in self.pipes.iter().zip(&mut ready) {
+                *ready = pipe.file.is_some() && seen.next().unwrap_or(false);
             }
+            ended = watched.is_none() || !fds[pipes].revents().is_empty();
         }
-        self.wake.drain();
         for (pipe, ready) in self.pipes.iter_mut().zip(ready) {
             if ready {
                 pipe.read(line);
             }
         }
-        Ok(())
+        Ok(ended)
     }
 }
 

@@ -1,34 +1,30 @@
-//! What a child does between fork and exec. The only unsafe code of the crate.
+//! System calls that no safe interface offers: starting a child without copying this process, and locks on
+//! ranges of a file. The only unsafe code of the crate.
 #![allow(
     unsafe_code,
-    reason = "Command::pre_exec is unsafe: its closure runs in a forked child"
+    reason = "a child that shares our memory until exec, OFD locks, and Make's descriptors"
 )]
 
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
 
-use rustix::process::{Signal, getppid, set_parent_process_death_signal, umask};
+use rustix::process::Pid;
 
-/// Makes the child end with this process, however that ends, and gives it the umask 022.
-pub fn prepare(command: &mut Command) {
-    let parent = rustix::process::getpid();
-    // SAFETY: prctl, getppid and umask are async-signal-safe system calls; nothing is allocated
-    unsafe {
-        command.pre_exec(move || {
-            #[cfg(target_os = "linux")]
-            {
-                set_parent_process_death_signal(Some(Signal::KILL))?;
-                if getppid() != Some(parent) {
-                    // the parent died before the call: nobody waits for this child
-                    return Err(std::io::Error::from(rustix::io::Errno::SRCH));
-                }
-            }
-            #[cfg(not(target_os = "linux"))]
-            let _ = parent;
-            umask(rustix::fs::Mode::from_raw_mode(0o022));
-            Ok(())
-        });
-    }
+/// What a child is.
+#[derive(Debug)]
+pub struct Child<'a> {
+    /// Program (with its path) and arguments.
+    pub argv: &'a [OsString],
+    /// The whole environment.
+    pub env: &'a [(OsString, OsString)],
+    /// Working directory.
+    pub cwd: &'a Path,
+    /// Standard output.
+    pub out: BorrowedFd<'a>,
+    /// Standard error.
+    pub err: BorrowedFd<'a>,
 }
 
 /// Make's jobserver, if it gave us one: both the pipe and the fifo form; descriptors that aren't pipes are refused.
@@ -36,4 +32,211 @@ pub fn jobserver() -> Option<jobserver::Client> {
     // SAFETY: the descriptors named in MAKEFLAGS are ours by Make's protocol, and nothing else in this process
     // uses them; `true` makes the crate check that they are pipes before it does
     unsafe { jobserver::Client::from_env_ext(true) }.client.ok()
+}
+
+#[cfg(target_os = "linux")]
+pub use linux::{lock_byte, start};
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::ffi::{CString, c_char, c_int, c_void};
+    use std::fs::File;
+    use std::os::fd::{AsFd, AsRawFd};
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::ptr;
+    use std::sync::atomic::{AtomicI32, Ordering};
+
+    use super::{Child, OsString, Pid, io};
+
+    /// Room for a child's few calls before exec.
+    const STACK: usize = 64 << 10;
+
+    /// All that the child needs, made before it is: it can't allocate.
+    struct Plan {
+        argv: Vec<*const c_char>,
+        /// For scripts without `#!`, as `execvp` does.
+        shell: Vec<*const c_char>,
+        env: Vec<*const c_char>,
+        cwd: CString,
+        fds: [c_int; 3],
+        parent: libc::pid_t,
+        error: AtomicI32,
+    }
+
+    /// Starts `child` in a process group of its own. It ends with the thread that calls this, however that ends,
+    /// and has the umask 022.
+    ///
+    /// Like `posix_spawn`, which can't do these two: memory is shared until exec, so nothing is copied.
+    pub fn start(child: &Child<'_>) -> io::Result<Pid> {
+        let text = |s: &OsString| CString::new(s.as_bytes());
+        let argv = child.argv.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+        let env = child
+            .env
+            .iter()
+            .map(|(k, v)| CString::new([k.as_bytes(), v.as_bytes()].join(&b'=')))
+            .collect::<Result<Vec<_>, _>>()?;
+        let null = File::open("/dev/null")?;
+        let list = |strings: &[CString]| -> Vec<*const c_char> {
+            let end = std::iter::once(ptr::null());
+            strings.iter().map(|s| s.as_ptr()).chain(end).collect()
+        };
+        let mut shell = vec![c"/bin/sh".as_ptr()];
+        shell.extend(list(&argv));
+        let plan = Plan {
+            argv: list(&argv),
+            shell,
+            env: list(&env),
+            cwd: CString::new(child.cwd.to_path_buf().into_os_string().into_vec())?,
+            fds: [
+                null.as_raw_fd(),
+                child.out.as_raw_fd(),
+                child.err.as_raw_fd(),
+            ],
+            parent: rustix::process::getpid().as_raw_nonzero().get(),
+            error: AtomicI32::new(0),
+        };
+        let pid = cloned(&plan)?;
+        match plan.error.load(Ordering::Relaxed) {
+            0 => Ok(pid),
+            error => {
+                // it has ended: this takes it away
+                let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+                Err(io::Error::from_raw_os_error(error))
+            }
+        }
+    }
+
+    fn cloned(plan: &Plan) -> io::Result<Pid> {
+        let mut stack = vec![0u128; STACK / 16];
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        // SAFETY: with CLONE_VFORK this thread stands still until the child execs or ends, so `plan` and `stack`
+        // outlive its use of them. The child runs on a stack of its own, makes only the system calls in `child`,
+        // and no handler of ours can run in it: all signals are blocked until it has reset theirs.
+        let pid = unsafe {
+            let (mut all, mut old) = (std::mem::zeroed(), std::mem::zeroed());
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut old);
+            let top = stack.as_mut_ptr().add(stack.len()).cast::<c_void>();
+            let pid = libc::clone(run, top, flags, ptr::from_ref(plan).cast_mut().cast());
+            let error = io::Error::last_os_error();
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, ptr::null_mut());
+            if pid < 0 {
+                return Err(error);
+            }
+            pid
+        };
+        Pid::from_raw(pid).ok_or_else(|| io::Error::other("no process id"))
+    }
+
+    extern "C" fn run(plan: *mut c_void) -> c_int {
+        // SAFETY: `plan` is the caller's, which waits; all pointers in it are to strings and lists that end in null
+        unsafe {
+            let plan = &*plan.cast::<Plan>();
+            become_child(plan);
+            plan.error
+                .store(*libc::__errno_location(), Ordering::Relaxed);
+            libc::_exit(127)
+        }
+    }
+
+    /// Returns only if something failed, with `errno` set.
+    unsafe fn become_child(plan: &Plan) {
+        // SAFETY: system calls that are async-signal-safe, on valid arguments
+        unsafe {
+            for signal in [
+                libc::SIGINT,
+                libc::SIGTERM,
+                libc::SIGHUP,
+                libc::SIGCHLD,
+                libc::SIGPIPE,
+            ] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            if libc::setpgid(0, 0) < 0
+                || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0
+                || libc::chdir(plan.cwd.as_ptr()) < 0
+            {
+                return;
+            }
+            if libc::getppid() != plan.parent {
+                // the parent died before the call: nobody waits for this child
+                *libc::__errno_location() = libc::ESRCH;
+                return;
+            }
+            libc::umask(0o022);
+            for (fd, to) in plan.fds.into_iter().zip(0..) {
+                if libc::dup2(fd, to) < 0 {
+                    return;
+                }
+            }
+            let mut none = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+            let program = plan.argv[0];
+            libc::execve(program, plan.argv.as_ptr(), plan.env.as_ptr());
+            if *libc::__errno_location() == libc::ENOEXEC {
+                libc::execve(plan.shell[0], plan.shell.as_ptr(), plan.env.as_ptr());
+            }
+        }
+    }
+
+    /// Takes the byte at `at` of `file` for this process, or gives it back; false if another process has it.
+    /// The kernel gives it back too, when the process ends.
+    pub fn lock_byte(file: impl AsFd, at: u64, take: bool) -> io::Result<bool> {
+        let kind = if take { libc::F_WRLCK } else { libc::F_UNLCK };
+        // SAFETY: a struct of integers
+        let mut range: libc::flock = unsafe { std::mem::zeroed() };
+        range.l_type = libc::c_short::try_from(kind).unwrap_or_default();
+        range.l_start = i64::try_from(at >> 2).unwrap_or_default();
+        range.l_len = 1;
+        // SAFETY: the descriptor is open, and the struct is what this command takes
+        let done = unsafe {
+            libc::fcntl(
+                file.as_fd().as_raw_fd(),
+                libc::F_OFD_SETLK,
+                &raw const range,
+            )
+        };
+        if done == 0 {
+            return Ok(true);
+        }
+        match io::Error::last_os_error() {
+            e if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+            e => Err(e),
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub use other::start;
+
+#[cfg(not(target_os = "linux"))]
+mod other {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use super::{Child, Pid, io};
+
+    /// Starts `child` in a process group of its own, with the umask 022.
+    pub fn start(child: &Child<'_>) -> io::Result<Pid> {
+        let program = child.argv.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut command = Command::new(program);
+        command
+            .args(&child.argv[1..])
+            .current_dir(child.cwd)
+            .env_clear()
+            .envs(child.env.iter().map(|(k, v)| (k, v)))
+            .stdin(Stdio::null())
+            .stdout(child.out.try_clone_to_owned()?)
+            .stderr(child.err.try_clone_to_owned()?)
+            .process_group(0);
+        // SAFETY: umask is an async-signal-safe system call; nothing is allocated
+        unsafe {
+            command.pre_exec(|| {
+                rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+                Ok(())
+            });
+        }
+        Ok(Pid::from_child(&command.spawn()?))
+    }
 }

@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
-use signal_hook::SigId;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 static RECEIVED: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
+static WAKE: OnceLock<UnixStream> = OnceLock::new();
 
 /// From now on SIGINT, SIGTERM and SIGHUP are noted instead of ending the process.
 pub fn install() -> Result<()> {
@@ -32,40 +32,17 @@ pub fn interrupted() -> bool {
     received().is_some()
 }
 
-/// Becomes readable whenever a child ends or a signal comes.
-#[derive(Debug)]
-pub struct Wake {
-    /// Poll this.
-    pub read: UnixStream,
-    ids: Vec<SigId>,
-}
-
-impl Wake {
-    /// Registers with the handlers.
-    pub fn new() -> Result<Self> {
-        let what = "preparing to wait for a child";
-        let (read, write) = UnixStream::pair().context(what)?;
-        read.set_nonblocking(true).context(what)?;
-        let mut ids = Vec::new();
-        for signal in [SIGCHLD, SIGINT, SIGTERM, SIGHUP] {
-            let end = write.try_clone().context(what)?;
-            ids.push(signal_hook::low_level::pipe::register(signal, end).context(what)?);
-        }
-        Ok(Self { read, ids })
+/// Readable once a signal asked us to stop; for whoever waits in `poll`.
+pub fn wake() -> Result<&'static UnixStream> {
+    if let Some(read) = WAKE.get() {
+        return Ok(read);
     }
-
-    /// Takes what has been written.
-    pub fn drain(&mut self) {
-        use std::io::Read as _;
-        let mut bytes = [0; 64];
-        while self.read.read(&mut bytes).is_ok_and(|n| n > 0) {}
+    let what = "preparing to wait for a child";
+    let (read, write) = UnixStream::pair().context(what)?;
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let end = write.try_clone().context(what)?;
+        signal_hook::low_level::pipe::register(signal, end).context(what)?;
     }
-}
-
-impl Drop for Wake {
-    fn drop(&mut self) {
-        for id in self.ids.drain(..) {
-            signal_hook::low_level::unregister(id);
-        }
-    }
+    // of two threads that come here at once both are registered, and one is used
+    Ok(WAKE.get_or_init(|| read))
 }

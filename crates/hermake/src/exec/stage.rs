@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 
 use crate::config::Output;
-use crate::fs::{RelPath, atomic, lock};
+use crate::fs::{Fingerprint, RelPath, atomic, lock};
 
 /// Up to this size inputs are copied; larger ones are mounted, or linked to where that can't be.
 const COPIED: u64 = 1 << 20;
@@ -27,6 +29,74 @@ pub enum Use {
     Outputs,
 }
 
+/// Stages of this process: what a task is done with is emptied, and the next one takes it.
+#[derive(Debug)]
+pub struct Pool {
+    hermake: PathBuf,
+    free: Mutex<Vec<Stage>>,
+}
+
+impl Pool {
+    /// With stages below `hermake` (`build/.hermake`).
+    pub fn new(hermake: PathBuf) -> Self {
+        let free = Mutex::default();
+        Self { hermake, free }
+    }
+
+    /// An empty stage.
+    pub fn take(&self, how: Use) -> Result<Taken<'_>> {
+        let mut free = self.free();
+        let known = free.iter().position(|s| s.how == how);
+        let mut stage = if let Some(at) = known {
+            free.swap_remove(at)
+        } else {
+            drop(free);
+            Stage::new(&self.hermake, how)?
+        };
+        stage.clean = false;
+        Ok(Taken {
+            pool: self,
+            stage: Some(stage),
+        })
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<Stage>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stage on loan.
+#[derive(Debug)]
+pub struct Taken<'p> {
+    pool: &'p Pool,
+    stage: Option<Stage>,
+}
+
+impl Deref for Taken<'_> {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        self.stage.as_ref().expect("only dropping takes it away")
+    }
+}
+
+impl DerefMut for Taken<'_> {
+    fn deref_mut(&mut self) -> &mut Stage {
+        self.stage.as_mut().expect("only dropping takes it away")
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(mut stage) = self.stage.take()
+            && stage.reset()
+        {
+            stage.clean = true;
+            self.pool.free().push(stage);
+        }
+    }
+}
+
 /// Emptied when it is dropped.
 #[derive(Debug)]
 pub struct Stage {
@@ -37,6 +107,10 @@ pub struct Stage {
     pub large: Vec<(PathBuf, RelPath)>,
     how: Use,
     lock: lock::Lock,
+    /// Whether nothing was put there since it was last emptied, but for folders.
+    clean: bool,
+    /// HOME and TMPDIR as they were when they were last seen to be empty.
+    quiet: [Fingerprint; 2],
 }
 
 impl Stage {
@@ -66,7 +140,7 @@ impl Stage {
             }
         }
         if held.size() > 0 {
-            empty(&dir);
+            empty(&dir)?;
         }
         held.mark(true);
         sweep(&stages, &dir);
@@ -76,6 +150,31 @@ impl Stage {
             large: Vec::new(),
             how,
             lock: held,
+            clean: false,
+            quiet: Default::default(),
+        })
+    }
+
+    /// Makes it as new for the next task of this process; false if that can't be.
+    fn reset(&mut self) -> bool {
+        self.staged.clear();
+        self.large.clear();
+        // where only outputs are put, those of the next task are removed before it starts
+        let root = self.how == Use::Outputs || clear(&self.dir, &PARTS[..1]);
+        root && PARTS[1..].iter().zip(&mut self.quiet).all(|(part, quiet)| {
+            let dir = self.dir.join(part);
+            let stamp = |read_at| {
+                let meta = fs::symlink_metadata(&dir).ok()?;
+                Some(Fingerprint::of(&meta).settled(read_at))
+            };
+            let now = crate::fs::now_ns();
+            // names come and go only with a new time; most tasks use neither
+            if !quiet.is_unknown() && stamp(now) == Some(*quiet) {
+                return true;
+            }
+            let empty = clear(&self.dir, &[part]);
+            *quiet = stamp(now).unwrap_or_default();
+            empty
         })
     }
 
@@ -128,7 +227,7 @@ impl Stage {
     pub fn room_for(&self, outputs: &[Output]) -> Result<()> {
         for output in outputs {
             let path = self.root().join(&output.path);
-            atomic::create_parent(&path)?;
+            atomic::have_parent(&path)?;
             if self.how == Use::Outputs {
                 // folders of another task's failure may be there
                 atomic::remove(&path)?;
@@ -169,10 +268,11 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let gone = if self.how == Use::Outputs {
-            prune(&self.dir.join("root")) && clear(&self.dir, &["home", "tmp"])
-        } else {
-            clear(&self.dir, &PARTS)
+        let gone = match self.how {
+            Use::Outputs => {
+                prune(&self.dir.join("root")) && (self.clean || clear(&self.dir, &PARTS[1..]))
+            }
+            _ => self.clean || clear(&self.dir, &PARTS),
         };
         if gone {
             self.lock.mark(false);
@@ -181,10 +281,22 @@ impl Drop for Stage {
 }
 
 /// Ends what still runs in a stage whose process is gone (bubblewrap may be caught before it has asked to die
-/// with its parent), and empties it.
-fn empty(dir: &Path) {
+/// with its parent), and gives it new folders: what is just about to die still has the old ones.
+fn empty(dir: &Path) -> Result<()> {
     super::stray::end_called_with(dir);
-    clear(dir, &PARTS);
+    for part in PARTS {
+        let (there, old) = (dir.join(part), dir.join(format!("old-{part}")));
+        atomic::remove(&old)?;
+        match fs::rename(&there, &old) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(e).with_context(|| format!("emptying {}", dir.display()));
+            }
+            _ => {}
+        }
+        fs::create_dir_all(&there).with_context(|| format!("creating {}", there.display()))?;
+        atomic::remove(&old)?;
+    }
+    Ok(())
 }
 
 /// Removes all but folders; true if they are all that is left. Removing those would take longer than the rest.
@@ -222,8 +334,7 @@ fn sweep(stages: &Path, own: &Path) {
             continue;
         }
         if let Ok(Some(held)) = lock::try_exclusive(&file) {
-            empty(&dir);
-            held.mark(false);
+            held.mark(empty(&dir).is_err());
         }
     }
 }

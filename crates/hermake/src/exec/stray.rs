@@ -74,20 +74,14 @@ pub fn names_of_group(group: Pid) -> String {
     }
 }
 
+/// Children of the first thread: what is adopted becomes its, whichever thread's task left it.
 fn children() -> Vec<Pid> {
-    let mut out = Vec::new();
-    for task in fs::read_dir("/proc/self/task")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        out.extend(
-            text.split_whitespace()
-                .filter_map(|p| Pid::from_raw(p.parse().ok()?)),
-        );
-    }
-    out
+    let own = std::process::id();
+    fs::read_to_string(format!("/proc/self/task/{own}/children"))
+        .unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|p| Pid::from_raw(p.parse().ok()?))
+        .collect()
 }
 
 fn has(pid: Pid, mark: &str) -> bool {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
@@ -47,6 +48,41 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     result.with_context(what)
 }
 
+/// Creates the file `path`, which must not be there, with these permissions, and its parents.
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let attempt = || {
+        fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(path)
+    };
+    let mut file = match attempt() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+            attempt()
+        }
+        other => other,
+    }?;
+    file.write_all(bytes)?;
+    if mode & umask() != 0 || mode & 0o7000 != 0 {
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+/// Permissions that files don't get when they are created; all where that can't be known.
+fn umask() -> u32 {
+    static UMASK: OnceLock<u32> = OnceLock::new();
+    *UMASK.get_or_init(|| {
+        let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = text.lines().find_map(|l| l.strip_prefix("Umask:"));
+        line.and_then(|l| u32::from_str_radix(l.trim(), 8).ok())
+            .unwrap_or(0o777)
+    })
+}
+
 /// Removes whatever is at `path`: nothing, a file, a symlink or a tree (read-only folders too).
 pub fn remove(path: &Path) -> Result<()> {
     let what = || format!("removing {}", path.display());
@@ -74,6 +110,14 @@ fn make_writable(dir: &Path) -> Result<()> {
         if item.file_type().with_context(what)?.is_dir() {
             make_writable(&item.path())?;
         }
+    }
+    Ok(())
+}
+
+/// Creates the parent folder of `path` if it is not there: asking costs less than trying.
+pub fn have_parent(path: &Path) -> Result<()> {
+    if !path.parent().is_some_and(Path::is_dir) {
+        create_parent(path)?;
     }
     Ok(())
 }

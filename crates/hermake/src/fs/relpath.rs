@@ -41,6 +41,15 @@ impl RelPath {
         Self(bytes)
     }
 
+    /// Where this path below `root` is; `root` itself if it is empty.
+    pub fn below(&self, root: &Path) -> PathBuf {
+        if self.is_empty() {
+            root.to_path_buf()
+        } else {
+            root.join(self.as_path())
+        }
+    }
+
     /// True for the empty path.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

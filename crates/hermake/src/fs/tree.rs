@@ -113,7 +113,7 @@ fn meta_mode(meta: &fs::Metadata) -> u32 {
 }
 
 /// One digest for a whole tree.
-pub fn digest(entries: &[Entry]) -> Digest {
+pub fn digest<'a>(entries: impl Iterator<Item = &'a Entry>) -> Digest {
     let mut hasher = blake3::Hasher::new();
     for entry in entries {
         let mut field = |bytes: &[u8]| {

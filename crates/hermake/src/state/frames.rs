@@ -1,4 +1,7 @@
 //! The state file's frames: length, checksum, kind, id, payload. A torn tail ends the reading.
+//!
+//! Reading steps from length to length. A frame whose content is damaged counts as not there, and those behind
+//! it are found as ever; where a length is damaged the reading ends, and what is added goes to that place.
 
 use std::ops::Range;
 
@@ -32,11 +35,6 @@ impl Frame {
     pub(super) fn payload<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         (hash64(bytes.get(self.body.clone())?) == self.check).then(|| &bytes[self.range.clone()])
     }
-
-    /// Where the frame ends.
-    pub(super) fn end(&self) -> usize {
-        self.body.end
-    }
 }
 
 /// 64 bits of a digest.
@@ -65,16 +63,6 @@ pub(super) fn encode(kind: Kind, id: u64, payload: &[u8]) -> Vec<u8> {
     frame.extend(hash64(&body).to_le_bytes());
     frame.extend(body);
     frame
-}
-
-/// Up to which byte all frames from byte `from` on are what was written.
-pub(super) fn good(bytes: &[u8], from: usize) -> usize {
-    let (frames, _) = scan(bytes, from);
-    let whole = frames
-        .iter()
-        .take_while(|f| f.payload(bytes).is_some())
-        .last();
-    whole.map_or_else(|| from.max(HEADER.len()).min(bytes.len()), Frame::end)
 }
 
 /// All frames from byte `from` on that end within the file, and where the last of them ends.
@@ -131,17 +119,22 @@ mod tests {
             for i in 0..good {
                 bytes.extend(encode(Kind::Task, i as u64, b"payload"));
             }
-            let valid = bytes.len();
             bytes.extend(&tail);
             let (frames, _) = scan(&bytes, 0);
             let whole = frames.iter().filter(|f| f.payload(&bytes).is_some()).count();
             proptest::prop_assert_eq!(whole, good);
-            proptest::prop_assert_eq!(super::good(&bytes, 0), valid);
+            // what is added behind the last whole frame is found again
+            let (_, end) = scan(&bytes, 0);
+            bytes.truncate(end);
+            bytes.extend(encode(Kind::Files, 7, b"later"));
+            let (frames, _) = scan(&bytes, 0);
+            let last = frames.last().unwrap();
+            proptest::prop_assert_eq!((last.id, last.payload(&bytes)), (7, Some(&b"later"[..])));
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(0u8..=255, 0..200)) {
-            let _ = super::good(&bytes, 0);
+            let _ = scan(&bytes, 0);
         }
     }
 }

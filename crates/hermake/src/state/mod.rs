@@ -4,17 +4,19 @@
 //! many processes of one Make may add to it. See `docs/decisions/030-one-state-file.md`.
 
 mod frames;
+mod glance;
 mod statcache;
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+pub use glance::Glance;
 pub use statcache::StatCache;
 
 use crate::fs::glob::Listed;
@@ -80,12 +82,15 @@ pub struct Known {
 #[derive(Debug)]
 pub struct State {
     folder: PathBuf,
+    /// Open once anything is there, with its device and inode.
+    file: Option<(fs::File, (u64, u64))>,
+    lock: Option<fs::File>,
+    /// All of it up to the last whole frame.
     bytes: Vec<u8>,
-    inode: (u64, u64),
     latest: HashMap<u64, Frame>,
     files: Vec<Frame>,
-    /// Up to here frames have been checked.
-    checked: usize,
+    /// Bytes of frames that count.
+    live: usize,
 }
 
 impl State {
@@ -93,11 +98,12 @@ impl State {
     pub fn open(root: &Path) -> Self {
         let mut state = Self {
             folder: root.join("build/.hermake"),
+            file: None,
+            lock: None,
             bytes: Vec::new(),
-            inode: (0, 0),
             latest: HashMap::new(),
             files: Vec::new(),
-            checked: 0,
+            live: 0,
         };
         state.refresh();
         state
@@ -109,30 +115,48 @@ impl State {
 
     /// Reads what other processes have added.
     pub fn refresh(&mut self) {
-        let Ok(mut file) = fs::File::open(self.path()) else {
+        // what can't be read isn't known; tasks are then checked against the store
+        let _ = self.catch_up();
+    }
+
+    /// Reads what other processes have added; gives how long the file is.
+    fn catch_up(&mut self) -> std::io::Result<u64> {
+        let path = self.path();
+        let Ok(meta) = fs::metadata(&path) else {
             self.reset();
-            return;
+            return Ok(0);
         };
-        let Ok(meta) = file.metadata() else { return };
         let inode = (meta.dev(), meta.ino());
         // another file, or one that was cut below what was good: read from the start
-        if inode != self.inode || meta.len() < self.bytes.len() as u64 {
+        let same = self.file.as_ref().is_some_and(|f| f.1 == inode);
+        if !same || meta.len() < self.bytes.len() as u64 {
             self.reset();
-            self.inode = inode;
+            let file = match fs::OpenOptions::new().read(true).write(true).open(&path) {
+                Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => fs::File::open(&path),
+                other => other,
+            }?;
+            let meta = file.metadata()?;
+            self.file = Some((file, (meta.dev(), meta.ino())));
         }
         let known = self.bytes.len();
         if meta.len() == known as u64 {
-            return;
+            return Ok(meta.len());
         }
-        // what can't be read isn't known; tasks are then checked against the store
-        let from = file.seek(SeekFrom::Start(known as u64));
-        if from
-            .and_then(|_| file.read_to_end(&mut self.bytes))
-            .is_err()
-        {
+        let Some((file, _)) = &mut self.file else {
+            return Ok(meta.len());
+        };
+        file.seek(SeekFrom::Start(known as u64))?;
+        if known == 0 {
+            self.bytes
+                .reserve_exact(usize::try_from(meta.len()).unwrap_or(0) + 32);
+        }
+        if let Err(e) = file.read_to_end(&mut self.bytes) {
             self.bytes.truncate(known);
+            return Err(e);
         }
+        let length = self.bytes.len() as u64;
         self.index(known);
+        Ok(length)
     }
 
     /// Finds the frames from byte `from` on.
@@ -142,7 +166,10 @@ impl State {
         for frame in frames {
             match frame.kind {
                 Kind::Task => {
-                    self.latest.insert(frame.id, frame);
+                    self.live += frame.range.len();
+                    if let Some(old) = self.latest.insert(frame.id, frame) {
+                        self.live -= old.range.len();
+                    }
                 }
                 Kind::Files => self.files.push(frame),
             }
@@ -153,8 +180,8 @@ impl State {
         self.latest.clear();
         self.files.clear();
         self.bytes.clear();
-        self.checked = 0;
-        self.inode = (0, 0);
+        self.live = 0;
+        self.file = None;
     }
 
     /// The last result of the task `id`.
@@ -162,6 +189,14 @@ impl State {
         let frame = self.latest.get(&frames::id(id))?;
         let state: TaskState = postcard::from_bytes(frame.payload(&self.bytes)?).ok()?;
         (state.id == id).then_some(state)
+    }
+
+    /// The last result of the task `id`, as far as `stat` can tell whether it still holds.
+    pub fn glance(&self, id: &str) -> Option<Glance<'_>> {
+        let frame = self.latest.get(&frames::id(id))?;
+        let payload = frame.payload(&self.bytes)?;
+        let (glance, _) = postcard::take_from_bytes::<Glance<'_>>(payload).ok()?;
+        (glance.id == id).then_some(glance)
     }
 
     /// All tasks' last results.
@@ -181,8 +216,17 @@ impl State {
 
     /// Adds a task's result.
     pub fn record(&mut self, task: &TaskState) -> Result<()> {
-        let payload = postcard::to_stdvec(task).context("encoding a task's state")?;
-        self.append(Kind::Task, frames::id(&task.id), &payload)
+        self.record_all(std::slice::from_ref(task))
+    }
+
+    /// Adds the results of several tasks.
+    pub fn record_all(&mut self, tasks: &[TaskState]) -> Result<()> {
+        let mut frames = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let payload = postcard::to_stdvec(task).context("encoding a task's state")?;
+            frames.push((Kind::Task, frames::id(&task.id), payload));
+        }
+        self.append(&frames)
     }
 
     /// Adds digests of files.
@@ -191,63 +235,90 @@ impl State {
             return Ok(());
         }
         let payload = postcard::to_stdvec(known).context("encoding digests")?;
-        self.append(Kind::Files, 0, &payload)
+        self.append(&[(Kind::Files, 0, payload)])
     }
 
     /// Forgets the task `id`.
     pub fn forget(&mut self, id: &str) -> Result<()> {
-        self.append(Kind::Task, frames::id(id), &[])
+        self.append(&[(Kind::Task, frames::id(id), Vec::new())])
     }
 
-    fn append(&mut self, kind: Kind, id: u64, payload: &[u8]) -> Result<()> {
-        let _lock = lock::exclusive(&self.folder.join("state.lock"), || ())?;
-        self.refresh();
-        // nothing is written behind what is damaged: it would not be found again
-        if frames::good(&self.bytes, self.checked) < self.bytes.len() {
-            // another process may have cut it off already: what is in the file counts
-            self.reset();
-            self.refresh();
-            let good = frames::good(&self.bytes, 0);
-            self.bytes.truncate(good);
-            self.latest.clear();
-            self.files.clear();
-            self.index(0);
+    fn append(&mut self, new: &[(Kind, u64, Vec<u8>)]) -> Result<()> {
+        if new.is_empty() {
+            return Ok(());
         }
-        self.checked = self.bytes.len();
         let path = self.path();
         let what = || format!("writing {}", path.display());
-        let frame = frames::encode(kind, id, payload);
-        if frames::worth_compacting(self.bytes.len(), self.live()) {
-            let mut whole = frames::HEADER.to_vec();
-            for old in self.latest.values().filter(|f| f.id != id) {
-                let bytes = &self.bytes[old.range.clone()];
-                whole.extend(frames::encode(Kind::Task, old.id, bytes));
-            }
-            whole.extend(frame);
-            crate::fs::atomic::write(&path, &whole)?;
-        } else {
-            let mut file = fs::OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)
-                .with_context(what)?;
-            // cuts off what a killed process left half-written
-            file.set_len(self.bytes.len() as u64).with_context(what)?;
-            file.seek(SeekFrom::End(0)).with_context(what)?;
-            let mut bytes = Vec::new();
-            if self.bytes.is_empty() {
-                bytes.extend_from_slice(frames::HEADER);
-            }
-            bytes.extend(frame);
-            file.write_all(&bytes).with_context(what)?;
+        if self.file.is_none() || self.lock.is_none() {
+            // whoever removed the state may have removed the lock too
+            self.lock = None;
         }
-        self.refresh();
-        Ok(())
+        let name = self.folder.join("state.lock");
+        let lock = match self.lock.take() {
+            Some(lock) => lock,
+            None => lock::reusable(&name)?,
+        };
+        let held = lock::again(&lock, &name)?;
+        let done = self.add(new).with_context(what);
+        drop(held);
+        self.lock = Some(lock);
+        done
     }
 
-    fn live(&self) -> usize {
-        self.latest.values().map(|f| f.range.len()).sum()
+    fn add(&mut self, new: &[(Kind, u64, Vec<u8>)]) -> Result<()> {
+        let encoded = new
+            .iter()
+            .flat_map(|(kind, id, payload)| frames::encode(*kind, *id, payload));
+        let length = self.catch_up()?;
+        let path = self.path();
+        let known = self.bytes.len();
+        if frames::worth_compacting(known, self.live) {
+            let mut whole = frames::HEADER.to_vec();
+            for old in self.latest.values() {
+                if new.iter().any(|n| n.1 == old.id && n.0 == Kind::Task) {
+                    continue;
+                }
+                // what is damaged must not get a new checksum
+                if let Some(bytes) = old.payload(&self.bytes) {
+                    whole.extend(frames::encode(Kind::Task, old.id, bytes));
+                }
+            }
+            whole.extend(encoded);
+            crate::fs::atomic::write(&path, &whole)?;
+            self.catch_up()?;
+            return Ok(());
+        }
+        if self.bytes.is_empty() {
+            self.bytes.extend_from_slice(frames::HEADER);
+        }
+        self.bytes.extend(encoded);
+        let written = self.write(known, length);
+        if written.is_err() {
+            self.bytes.truncate(known);
+        }
+        self.index(known);
+        written
+    }
+
+    /// Writes what is new from byte `known` on.
+    fn write(&mut self, known: usize, length: u64) -> Result<()> {
+        if self.file.is_none() {
+            let file = fs::OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .open(self.path())?;
+            let meta = file.metadata()?;
+            self.file = Some((file, (meta.dev(), meta.ino())));
+        }
+        let (file, _) = self.file.as_ref().context("not open")?;
+        if length > known as u64 {
+            // cuts off what a killed process left half-written: nothing behind it would be found
+            file.set_len(known as u64)?;
+        }
+        file.write_all_at(&self.bytes[known..], known as u64)?;
+        Ok(())
     }
 }
 

@@ -7,23 +7,35 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
-use super::Store;
+use super::pack::{Kind, Name};
+use super::{OLDER, Store};
 use crate::fs::tree::Node;
 use crate::fs::{Digest, atomic, lock};
 
 /// Blobs younger than this stay even if no record names them: one may be on its way.
-const GRACE: Duration = Duration::from_secs(3600);
+const GRACE: u64 = 3600;
+/// So much of the pack may be out of date in any case.
+const WASTE: u64 = 16 << 20;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What goes, and why.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Records: path, task, reason.
-    pub records: Vec<(PathBuf, String, &'static str)>,
-    /// Blobs: path, size.
-    pub blobs: Vec<(PathBuf, u64)>,
-    /// Bytes in all blobs now.
+    /// Records: key, task, reason.
+    pub records: Vec<(Digest, String, &'static str)>,
+    /// Contents: which (a file of its own, or one in the pack), and its size.
+    pub blobs: Vec<(Goes, u64)>,
+    /// Bytes in all contents now.
     pub size: u64,
+}
+
+/// Content that goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goes {
+    /// A file.
+    File(PathBuf),
+    /// A piece of the pack.
+    Piece(Digest),
 }
 
 impl Plan {
@@ -54,41 +66,47 @@ pub(super) fn entries(dir: &Path) -> Vec<(PathBuf, Option<Digest>)> {
 impl Store {
     /// What has to go for the store to be within `size` bytes and no result unused for `age` seconds.
     pub fn plan_gc(&self, size: u64, age: u64) -> Plan {
-        let now = SystemTime::now();
-        let since = |path: &Path| -> Duration {
-            fs::metadata(path)
-                .and_then(|m| m.modified())
-                .ok()
-                .and_then(|t| now.duration_since(t).ok())
-                .unwrap_or_default()
-        };
+        let now = crate::runlog::time::seconds();
         let mut plan = Plan::default();
-        let mut sizes: HashMap<Digest, u64> = HashMap::new();
+        // size, and for how many seconds it is there
+        let mut contents: HashMap<Digest, (Goes, u64, u64)> = HashMap::new();
         for (path, digest) in entries(&self.root.join("blobs")) {
-            let bytes = fs::metadata(&path).map_or(0, |m| m.len());
+            let meta = fs::metadata(&path).ok();
+            let bytes = meta.as_ref().map_or(0, fs::Metadata::len);
+            let written = meta.and_then(|m| m.modified().ok());
+            let since = written.and_then(|t| SystemTime::now().duration_since(t).ok());
             plan.size += bytes;
             match digest {
                 Some(digest) => {
-                    sizes.insert(digest, bytes);
+                    let since = since.unwrap_or_default().as_secs();
+                    contents.insert(digest, (Goes::File(path), bytes, since));
                 }
-                None => plan.blobs.push((path, bytes)),
+                None => plan.blobs.push((Goes::File(path), bytes)),
             }
         }
         let mut kept = Vec::new();
-        for (path, key) in entries(&self.root.join("records")) {
-            match key.and_then(|k| self.record(&k)) {
-                None => plan.records.push((path, "?".into(), "is not readable")),
-                Some(record) if since(&path) > Duration::from_secs(age) => {
+        for ((kind, id), place) in self.pack.list() {
+            let since = now.saturating_sub(place.used);
+            if kind == Kind::Blob {
+                let bytes = u64::from(place.len);
+                plan.size += bytes;
+                contents.insert(id, (Goes::Piece(id), bytes, since));
+                continue;
+            }
+            match self.record(&id) {
+                None => plan.records.push((id, "?".into(), "is not readable")),
+                Some(record) if since > age => {
                     plan.records
-                        .push((path, record.task, "was not used for too long"));
+                        .push((id, record.task, "was not used for too long"));
                 }
-                Some(record) => kept.push((since(&path), path, record)),
+                Some(record) => kept.push((place.used, place, id, record)),
             }
         }
-        kept.sort_by_key(|k| k.0);
+        // of those used in one second, the ones written last stay
+        kept.sort_by_key(|(used, place, ..)| std::cmp::Reverse((*used, place.at)));
         let mut used: HashSet<Digest> = HashSet::new();
         let mut total = 0;
-        for (_, path, record) in kept {
+        for (_, _, key, record) in kept {
             let new: HashSet<Digest> = record
                 .outputs
                 .iter()
@@ -102,22 +120,22 @@ impl Store {
                 })
                 .filter(|d| !used.contains(d))
                 .collect();
-            let bytes: u64 = new.iter().filter_map(|d| sizes.get(d)).sum();
+            let bytes: u64 = new
+                .iter()
+                .filter_map(|d| contents.get(d))
+                .map(|c| c.1)
+                .sum();
             if total + bytes > size {
-                plan.records.push((
-                    path,
-                    record.task,
-                    "is over the size limit, used longest ago",
-                ));
+                plan.records
+                    .push((key, record.task, "is over the size limit, used longest ago"));
             } else {
                 total += bytes;
                 used.extend(new);
             }
         }
-        for (digest, bytes) in sizes {
-            let path = self.blob(&digest);
-            if !used.contains(&digest) && (since(&path) > GRACE || plan.size > size) {
-                plan.blobs.push((path, bytes));
+        for (digest, (goes, bytes, since)) in contents {
+            if !used.contains(&digest) && (since > GRACE || plan.size > size) {
+                plan.blobs.push((goes, bytes));
             }
         }
         plan
@@ -150,11 +168,22 @@ impl Store {
             }
             _ => Ok(()),
         };
-        for (path, ..) in &plan.records {
-            remove(path)?;
+        let mut pieces: HashSet<Name> = HashSet::new();
+        pieces.extend(plan.records.iter().map(|r| (Kind::Record, r.0)));
+        for (goes, _) in &plan.blobs {
+            match goes {
+                Goes::File(path) => remove(path)?,
+                Goes::Piece(digest) => {
+                    pieces.insert((Kind::Blob, *digest));
+                }
+            }
         }
-        for (path, _) in &plan.blobs {
-            remove(path)?;
+        let (all, live) = self.pack.sizes();
+        if !pieces.is_empty() || all > 2 * live + WASTE {
+            self.pack.rewrite(|name| pieces.contains(name))?;
+        }
+        for older in OLDER {
+            atomic::remove(&self.root.with_file_name(older))?;
         }
         for dir in ["tmp", "seen"] {
             for item in fs::read_dir(self.root.join(dir))

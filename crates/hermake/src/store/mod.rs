@@ -1,13 +1,14 @@
 //! Results by key and bytes by digest, shared between checkouts.
 //!
 //! ```text
-//! v1/blobs/ab/cdef…    content, read-only
-//! v1/records/ab/cdef…  what a key's task made
-//! v1/locks/abc            held while a key that begins so is being made
-//! v1/tmp/              what is being written
+//! v2/pack-…, v2/index  records and small contents: see `pack`
+//! v2/blobs/ab/cdef…    larger contents, read-only
+//! v2/locks             one byte per key, locked while it is being made
+//! v2/tmp/              what is being written
 //! ```
 
 pub mod gc;
+mod pack;
 pub mod place;
 pub mod record;
 pub mod verify;
@@ -18,18 +19,31 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::fs::lock::{self, Lock};
+use crate::fs::lock::{Many, One};
 use crate::fs::tree::{Entry, Node};
-use crate::fs::{Digest, Fingerprint, atomic};
+use crate::fs::{Digest, atomic};
+use pack::{Kind, Pack};
 pub use record::Record;
 
 /// Another layout gets another folder.
-const LAYOUT: &str = "v1";
+const LAYOUT: &str = "v2";
+/// Folders of layouts before.
+const OLDER: &[&str] = &["v1"];
+/// Content below this size is in the pack, larger ones have files of their own.
+pub const PACKED: u64 = 128 << 10;
+
+/// So many bytes of small content are held in memory at most.
+pub const AT_ONCE: usize = 16 << 20;
+
+/// Content by digest, on its way to the store.
+pub type Small = Vec<(Digest, Vec<u8>)>;
 
 /// The store's folder.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    locks: Many,
+    pack: Pack,
 }
 
 impl Store {
@@ -39,8 +53,11 @@ impl Store {
             Some(dir) => dir.to_path_buf(),
             None => default_folder()?,
         };
+        let root = root.join(LAYOUT);
         Ok(Self {
-            root: root.join(LAYOUT),
+            locks: Many::new(root.join("locks")),
+            pack: Pack::new(&root),
+            root,
         })
     }
 
@@ -49,19 +66,10 @@ impl Store {
         &self.root
     }
 
-    fn sharded(&self, kind: &str, digest: &Digest) -> PathBuf {
-        let hex = digest.hex();
-        self.root.join(kind).join(&hex[..2]).join(&hex[2..])
-    }
-
-    /// Where the content of `digest` is.
+    /// Where the content of `digest` is, if it has a file of its own.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
-        self.sharded("blobs", digest)
-    }
-
-    /// Where the record of `key` is.
-    pub fn record_path(&self, key: &Digest) -> PathBuf {
-        self.sharded("records", key)
+        let hex = digest.hex();
+        self.root.join("blobs").join(&hex[..2]).join(&hex[2..])
     }
 
     /// A name in the store to write to before renaming.
@@ -74,12 +82,11 @@ impl Store {
     }
 
     /// Holds off everyone else who would make `key`.
-    pub fn lock(&self, key: &Digest, waiting: impl FnOnce()) -> Result<Lock> {
-        // as many files as there are three hexadecimal digits: they need never be removed
-        lock::exclusive(&self.root.join("locks").join(&key.hex()[..3]), waiting)
+    pub fn lock(&self, key: &Digest, waiting: impl FnOnce()) -> Result<One<'_>> {
+        self.locks.take(key, waiting)
     }
 
-    /// Keeps the content of the file at `from`. With `link`, the file itself becomes the content
+    /// Keeps the content of the large file at `from`. With `link`, the file itself becomes the content
     /// (made read-only), else a copy of it.
     pub fn keep(&self, from: &Path, digest: &Digest, link: bool) -> Result<()> {
         let blob = self.blob(digest);
@@ -124,24 +131,68 @@ impl Store {
 
     /// Keeps all files of a tree at `root`.
     pub fn keep_tree(&self, root: &Path, entries: &[Entry], link: bool) -> Result<()> {
-        for entry in entries {
+        self.keep_large(root, entries, link)?;
+        for entry in entries.iter().filter(|e| e.size < PACKED) {
             if let Node::File(digest) = &entry.node {
-                let path = if entry.path.is_empty() {
-                    root.to_path_buf()
-                } else {
-                    root.join(entry.path.as_path())
-                };
-                self.keep(&path, digest, link)?;
+                let bytes = crate::fs::digest::read(&entry.path.below(root), entry.size)?;
+                self.keep_small(&[(*digest, bytes)])?;
             }
         }
         Ok(())
     }
 
-    /// The fingerprint of a blob, if it is there.
-    pub fn stat(&self, digest: &Digest) -> Option<Fingerprint> {
-        fs::metadata(self.blob(digest))
-            .ok()
-            .map(|m| Fingerprint::of(&m))
+    /// Keeps those files of a tree at `root` that don't go to the pack.
+    pub fn keep_large(&self, root: &Path, entries: &[Entry], link: bool) -> Result<()> {
+        for entry in entries.iter().filter(|e| e.size >= PACKED) {
+            if let Node::File(digest) = &entry.node {
+                self.keep(&entry.path.below(root), digest, link)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps small contents.
+    pub fn keep_small(&self, small: &[(Digest, Vec<u8>)]) -> Result<()> {
+        let pieces = self.missing(small);
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        self.pack.add(&pieces)
+    }
+
+    /// Those of `small` that are not in the pack as they should be.
+    fn missing<'a>(&self, small: &'a [(Digest, Vec<u8>)]) -> Vec<(pack::Name, &'a [u8])> {
+        let mut pieces: Vec<(pack::Name, &[u8])> = Vec::new();
+        for (digest, bytes) in small {
+            let name = (Kind::Blob, *digest);
+            let there = self.pack.has(name) && self.pack.get(name).as_ref() == Some(bytes);
+            if !there && !pieces.iter().any(|p| p.0 == name) {
+                pieces.push((name, bytes));
+            }
+        }
+        pieces
+    }
+
+    /// The content of `digest` from the pack, if it is there and whole.
+    pub fn small(&self, digest: &Digest) -> Result<Vec<u8>, place::Damaged> {
+        let name = (Kind::Blob, *digest);
+        let damaged = |how| place::Damaged {
+            digest: *digest,
+            how,
+        };
+        let Some(bytes) = self.pack.get(name) else {
+            return Err(damaged("is gone"));
+        };
+        if Digest::of(&bytes) != *digest {
+            return Err(damaged("is damaged"));
+        }
+        Ok(bytes)
+    }
+
+    /// Writes down what was used, for [`gc`].
+    pub fn note_used(&self) {
+        // an older time only makes it go sooner
+        let _ = self.pack.note_used();
     }
 }
 

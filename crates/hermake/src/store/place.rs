@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::Store;
+use super::pack::Kind;
+use super::{PACKED, Store};
 use crate::fs::tree::{Entry, Node};
 use crate::fs::{Digest, atomic};
 
@@ -57,7 +58,11 @@ impl Store {
                 root.join(entry.path.as_path())
             }
         };
-        atomic::create_parent(root)?;
+        // a small file's parents are made when they turn out to be missing
+        let small = |e: &Entry| matches!(e.node, Node::File(_)) && e.size < LARGE;
+        if !entries.first().is_some_and(small) {
+            atomic::have_parent(root)?;
+        }
         for entry in entries {
             let path = at(entry);
             let what = || format!("restoring {}", path.display());
@@ -79,48 +84,50 @@ impl Store {
     fn file(&self, digest: &Digest, entry: &Entry, path: &Path, link: bool) -> Result<()> {
         let blob = self.blob(digest);
         let what = || format!("restoring {}", path.display());
+        if entry.size < PACKED {
+            let bytes = self.small(digest)?;
+            return atomic::create(path, &bytes, entry.mode).with_context(what);
+        }
         if entry.size < LARGE {
             let bytes = fs::read(&blob).map_err(|_| Damaged {
                 digest: *digest,
                 how: "is gone",
             })?;
             if Digest::of(&bytes) != *digest {
-                self.drop_blob(digest);
                 return Err(Damaged {
                     digest: *digest,
                     how: "is damaged",
                 }
                 .into());
             }
-            fs::write(path, &bytes).with_context(what)?;
-        } else {
-            let Ok(meta) = fs::metadata(&blob) else {
-                return Err(Damaged {
-                    digest: *digest,
-                    how: "is gone",
-                }
-                .into());
-            };
-            let whole = meta.len() == entry.size;
-            if !whole || !(trusted(self, digest, &meta) || self.sound(digest)) {
-                self.drop_blob(digest);
-                return Err(Damaged {
-                    digest: *digest,
-                    how: "is damaged",
-                }
-                .into());
-            }
-            if link && fs::hard_link(&blob, path).is_ok() {
-                trust(self, digest);
-                return Ok(());
-            }
-            copy(&blob, path).with_context(what)?;
+            return atomic::create(path, &bytes, entry.mode).with_context(what);
         }
+        let Ok(meta) = fs::metadata(&blob) else {
+            return Err(Damaged {
+                digest: *digest,
+                how: "is gone",
+            }
+            .into());
+        };
+        let whole = meta.len() == entry.size;
+        if !whole || !(trusted(self, digest, &meta) || self.sound(digest)) {
+            return Err(Damaged {
+                digest: *digest,
+                how: "is damaged",
+            }
+            .into());
+        }
+        if link && fs::hard_link(&blob, path).is_ok() {
+            trust(self, digest);
+            return Ok(());
+        }
+        copy(&blob, path).with_context(what)?;
         fs::set_permissions(path, fs::Permissions::from_mode(entry.mode)).with_context(what)
     }
 
     /// Forgets content that is not what its name says.
     pub fn drop_blob(&self, digest: &Digest) {
+        self.pack.forget((Kind::Blob, *digest));
         // nobody reads it any more: what can't be removed is replaced when it is made again
         let _ = fs::remove_file(self.blob(digest));
     }
@@ -129,19 +136,21 @@ impl Store {
 /// Puts `tmp` in the place of `to`, whatever is there.
 pub fn swap(tmp: &Path, to: &Path) -> Result<()> {
     let what = || format!("placing {}", to.display());
-    let new_dir = fs::symlink_metadata(tmp).with_context(what)?.is_dir();
-    let old_dir = fs::symlink_metadata(to).is_ok_and(|m| m.is_dir());
-    atomic::create_parent(to)?;
-    if new_dir || old_dir {
-        // rename can't replace a folder: move the old one away first
-        let away = tmp.with_extension("old");
-        if fs::symlink_metadata(to).is_ok() {
-            fs::rename(to, &away).with_context(what)?;
+    match fs::rename(tmp, to) {
+        Ok(()) => return Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            atomic::create_parent(to)?;
         }
-        fs::rename(tmp, to).with_context(what)?;
-        return atomic::remove(&away);
+        // rename can't replace a folder, but for an empty one: the old one is moved away first
+        Err(_) => {}
     }
-    fs::rename(tmp, to).with_context(what)
+    if fs::symlink_metadata(to).is_err() {
+        return fs::rename(tmp, to).with_context(what);
+    }
+    let away = tmp.with_extension("old");
+    fs::rename(to, &away).with_context(what)?;
+    fs::rename(tmp, to).with_context(what)?;
+    atomic::remove(&away)
 }
 
 /// Notes that a large blob was just seen to be whole, so that the next use needn't read it.

@@ -1,13 +1,12 @@
 //! What a key's task made.
 
-use std::fs;
-
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
+use super::pack::Kind;
+use crate::fs::Digest;
 use crate::fs::tree::Entry;
-use crate::fs::{Digest, atomic};
 
 /// Another format gets another mark; records with another mark are ignored.
 pub const MARK: &[u8; 8] = b"hmkrec03";
@@ -32,7 +31,7 @@ pub struct Record {
 impl Store {
     /// The record of `key`; one that is broken or of another format counts as none.
     pub fn record(&self, key: &Digest) -> Option<Record> {
-        let bytes = fs::read(self.record_path(key)).ok()?;
+        let bytes = self.pack.get((Kind::Record, *key))?;
         let body = bytes.strip_prefix(MARK)?;
         let (check, payload) = body.split_at_checked(32)?;
         if Digest::of(payload).0 != check {
@@ -44,25 +43,26 @@ impl Store {
 
     /// All results that can be read.
     pub fn records(&self) -> impl Iterator<Item = Record> {
-        super::gc::entries(&self.root.join("records"))
+        let of_record = |(kind, key)| (kind == Kind::Record).then_some(key);
+        self.pack
+            .list()
             .into_iter()
-            .filter_map(|(_, key)| self.record(&key?))
+            .filter_map(move |(name, _)| self.record(&of_record(name)?))
     }
 
-    /// Keeps `record`; its content must be in the store already.
-    pub fn put(&self, record: &Record) -> Result<()> {
+    /// Keeps `record` and the small contents that go with it; the large ones must be in the store already.
+    pub fn put(&self, record: &Record, small: &[(Digest, Vec<u8>)]) -> Result<()> {
         let payload = postcard::to_stdvec(record).context("encoding a record")?;
         let mut bytes = MARK.to_vec();
         bytes.extend(Digest::of(&payload).0);
         bytes.extend(payload);
-        atomic::write(&self.record_path(&record.key), &bytes)
+        let mut pieces = self.missing(small);
+        pieces.push(((Kind::Record, record.key), &bytes));
+        self.pack.add(&pieces)
     }
 
     /// Notes that `key` was used now, for [`super::gc`].
     pub fn touch(&self, key: &Digest) {
-        if let Ok(file) = fs::File::open(self.record_path(key)) {
-            // an older time only makes it go sooner
-            let _ = file.set_modified(std::time::SystemTime::now());
-        }
+        self.pack.used((Kind::Record, *key));
     }
 }

@@ -1,7 +1,10 @@
 //! Reading the whole store to find what is damaged.
 
+use std::collections::HashSet;
+
 use super::gc::entries;
-use super::{Digest, Store};
+use super::pack::Kind;
+use super::{Digest, PACKED, Store};
 use crate::fs::tree::Node;
 
 /// What was found.
@@ -33,26 +36,53 @@ impl Store {
                 }
             }
         }
-        for (path, key) in entries(&self.root.join("records")) {
+        let mut bad = HashSet::new();
+        let pieces = self.pack.list();
+        for ((_, digest), _) in pieces.iter().filter(|(name, _)| name.0 == Kind::Blob) {
+            report.blobs += 1;
+            let name = (Kind::Blob, *digest);
+            let is = self.pack.get(name).map(|bytes| Digest::of(&bytes));
+            if is != Some(*digest) {
+                let what = format!("small content is not what its name says: {}", digest.hex());
+                report.problems.push(what);
+                bad.insert(name);
+            }
+        }
+        for ((_, key), _) in pieces.iter().filter(|(name, _)| name.0 == Kind::Record) {
             report.records += 1;
-            let Some(record) = key.and_then(|k| self.record(&k)) else {
+            let Some(record) = self.record(key) else {
                 report
                     .problems
-                    .push(format!("record is not readable: {}", path.display()));
-                if remove {
-                    let _ = std::fs::remove_file(&path);
-                }
+                    .push(format!("record is not readable: {}", key.hex()));
+                bad.insert((Kind::Record, *key));
                 continue;
             };
             for entry in record.outputs.iter().flatten() {
                 if let Node::File(digest) = &entry.node
-                    && !self.blob(digest).is_file()
+                    && !self.holds(digest, entry.size)
                 {
                     let what = format!("content {} of `{}` is gone", digest.short(), record.task);
                     report.problems.push(what);
                 }
             }
         }
+        let damaged = self.pack.damaged();
+        if damaged > 0 {
+            let what = format!("{damaged} lines of the store's index are not readable");
+            report.problems.push(what);
+        }
+        if remove && (damaged > 0 || !bad.is_empty()) {
+            // a problem that stays is found again
+            let _ = self.pack.rewrite(|name| bad.contains(name));
+        }
         report
+    }
+
+    fn holds(&self, digest: &Digest, size: u64) -> bool {
+        if size < PACKED {
+            self.pack.has((Kind::Blob, *digest))
+        } else {
+            self.blob(digest).is_file()
+        }
     }
 }

@@ -305,7 +305,7 @@ fn another_platform_is_another_key() {
         task.key = task.manifest.key();
         state.record(&task).unwrap();
     }
-    fs::remove_dir_all(space.store().join("records")).unwrap();
+    fs::remove_file(space.store().join("index")).unwrap();
     let dry = space.call(&["run", "-n", "--leaf", "upper"]);
     assert!(
         dry.err

@@ -1,6 +1,7 @@
 //! A project in a temporary folder, with a store, a home and a PATH of its own.
 
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -81,7 +82,40 @@ impl Space {
     }
 
     pub(crate) fn store(&self) -> PathBuf {
-        self.dir.path().join("cache/hermake/v1")
+        self.dir.path().join("cache/hermake/v2")
+    }
+
+    /// The store's pack.
+    pub(crate) fn pack(&self) -> PathBuf {
+        let mut packs = fs::read_dir(self.store())
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.path())
+            .filter(|p| {
+                p.file_name()
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .starts_with("pack-")
+            });
+        let pack = packs.next().expect("a pack");
+        assert_eq!(packs.next(), None, "one pack");
+        pack
+    }
+
+    /// Pieces of the store's pack: 1 for a record and 2 for content, and its bytes in the pack. The last of a name.
+    pub(crate) fn pieces(&self) -> Vec<(u8, Range<usize>)> {
+        let index = fs::read(self.store().join("index")).unwrap_or_default();
+        let mut pieces: Vec<(&[u8], u8, Range<usize>)> = Vec::new();
+        for line in index.chunks_exact(64).skip(1) {
+            let len = u32::from_le_bytes(line[12..16].try_into().unwrap()) as usize;
+            let at = u64::from_le_bytes(line[16..24].try_into().unwrap());
+            let at = usize::try_from(at).unwrap();
+            pieces.retain(|p| (p.0, p.1) != (&line[32..], line[8]));
+            pieces.push((&line[32..], line[8], at..at + len));
+        }
+        pieces.into_iter().map(|p| (p.1, p.2)).collect()
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {

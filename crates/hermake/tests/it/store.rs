@@ -33,17 +33,42 @@ fn force_write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Damages all blobs and removes the outputs: the tasks run and all is well again.
-fn damaged(damage: impl Fn(&Path), message: &str) {
-    let space = Space::chain();
+/// As the chain, but what is made is too large for the pack.
+const LARGER: &str = r#"
+[task.upper]
+inputs = ["src/a.txt"]
+tools = ["sh", "coreutils"]
+run = ["sh", "-c", "yes `cat src/a.txt` | head -c 150000 > $0", "{{ out }}"]
+outputs = ["build/upper.txt"]
+
+[task.first]
+needs = ["upper"]
+tools = ["sh", "coreutils"]
+run = ["sh", "-c", "tr a-z A-Z < $0 > $1", "{{ needs.upper.out }}", "{{ out }}"]
+outputs = ["build/first.txt"]
+
+[task.last]
+needs = ["first"]
+tools = ["sh", "coreutils"]
+run = ["sh", "-c", "cat $0 > $1; echo end >> $1", "{{ needs.first.out }}", "{{ out }}"]
+outputs = ["build/last.txt"]
+"#;
+
+fn larger() -> Space {
+    let space = Space::new(LARGER);
+    space.write("src/a.txt", "hello world\n");
+    space
+}
+
+/// Damages all contents and removes the outputs: the tasks run and all is well again.
+fn damaged(space: &Space, damage: impl Fn(&Space), problems: usize, message: &str) {
     space.run(&["last"]);
-    let blobs = files(&space.store().join("blobs"));
-    assert_eq!(blobs.len(), 3);
-    blobs.iter().for_each(|b| damage(b));
+    let last = space.read("build/last.txt");
+    damage(space);
     let verify = space.call(&["verify"]);
     assert_eq!(
         (verify.code, verify.out.lines().count()),
-        (1, 4),
+        (1, problems + 1),
         "{}",
         verify.out
     );
@@ -56,25 +81,72 @@ fn damaged(damage: impl Fn(&Path), message: &str) {
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.err.contains(message), "{}", ran.err);
     assert_eq!(space.index().len(), 6);
-    assert_eq!(space.read("build/last.txt"), "HELend\n");
-    assert_eq!(space.call(&["verify"]).code, 0);
+    assert_eq!(space.read("build/last.txt"), last);
+    let verify = space.call(&["verify"]);
+    assert_eq!(verify.code, 0, "{}", verify.out);
     fs::remove_dir_all(space.path("build")).unwrap();
     assert!(space.run(&["last"]).is_empty());
 }
 
+fn damaged_files(damage: impl Fn(&Path), message: &str) {
+    let all = |space: &Space| {
+        let blobs = files(&space.store().join("blobs"));
+        assert_eq!(blobs.len(), 3);
+        blobs.iter().for_each(|b| damage(b));
+    };
+    damaged(&larger(), all, 3, message);
+}
+
+/// Changes bytes of the pack that belong to pieces of `kind`.
+fn edit_pieces(space: &Space, kind: u8, edit: impl Fn(&mut [u8])) {
+    let pack = space.pack();
+    let then = fs::metadata(&pack).unwrap().modified().unwrap();
+    let mut bytes = fs::read(&pack).unwrap();
+    let pieces = space.pieces();
+    for (_, range) in pieces.iter().filter(|p| p.0 == kind) {
+        edit(&mut bytes[range.clone()]);
+    }
+    fs::write(&pack, bytes).unwrap();
+    let file = fs::File::options().write(true).open(&pack).unwrap();
+    file.set_modified(then).unwrap();
+}
+
+const RECORD: u8 = 1;
+const BLOB: u8 = 2;
+
+fn count(space: &Space, kind: u8) -> usize {
+    space.pieces().iter().filter(|p| p.0 == kind).count()
+}
+
 #[test]
 fn blobs_deleted() {
-    damaged(|b| fs::remove_file(b).unwrap(), "is gone");
+    damaged_files(|b| fs::remove_file(b).unwrap(), "is gone");
+    let lines = |space: &Space| {
+        let path = space.store().join("index");
+        let mut index = fs::read(&path).unwrap();
+        for line in index.chunks_exact_mut(64).filter(|l| l[8] == BLOB) {
+            line.fill(0);
+        }
+        fs::write(path, index).unwrap();
+    };
+    // the three contents, and the lines themselves
+    damaged(&Space::chain(), lines, 4, "is gone");
 }
 
 #[test]
 fn blobs_truncated() {
-    damaged(|b| force_write(b, b""), "is damaged");
+    damaged_files(|b| force_write(b, b""), "is damaged");
+    damaged(
+        &Space::chain(),
+        |space| edit_pieces(space, BLOB, |piece| piece.fill(0)),
+        3,
+        "is damaged",
+    );
 }
 
 #[test]
 fn blobs_with_one_bit_flipped_and_the_same_times() {
-    damaged(
+    damaged_files(
         |b| {
             let then = fs::metadata(b).unwrap().modified().unwrap();
             let mut bytes = fs::read(b).unwrap();
@@ -89,6 +161,53 @@ fn blobs_with_one_bit_flipped_and_the_same_times() {
         },
         "is damaged",
     );
+    damaged(
+        &Space::chain(),
+        |space| edit_pieces(space, BLOB, |piece| piece[0] ^= 1),
+        3,
+        "is damaged",
+    );
+}
+
+/// Whatever happens to the pack and its index, the tasks run or are restored, and all is well again.
+#[test]
+fn a_pack_or_index_cut_anywhere_lost_or_of_another_format() {
+    let cut = |path: PathBuf, eighths: usize| {
+        let bytes = fs::read(&path).unwrap();
+        fs::write(path, &bytes[..bytes.len() * eighths / 8]).unwrap();
+    };
+    for how in 0..20 {
+        let space = Space::chain();
+        space.run(&["last"]);
+        let (pack, index) = (space.pack(), space.store().join("index"));
+        match how {
+            0..8 => cut(pack, how),
+            8..16 => cut(index, how - 8),
+            16 => fs::remove_file(pack).unwrap(),
+            17 => fs::remove_file(index).unwrap(),
+            18 => {
+                let mut bytes = fs::read(&index).unwrap();
+                bytes[7] = b'0';
+                fs::write(index, bytes).unwrap();
+            }
+            _ => {
+                // half a line, as of a process that was killed
+                let mut bytes = fs::read(&index).unwrap();
+                bytes.extend([7; 33]);
+                fs::write(index, bytes).unwrap();
+            }
+        }
+        space.write("src/a.txt", "other\n");
+        space.run(&["last"]);
+        space.write("src/a.txt", "hello world\n");
+        space.run(&["last"]);
+        assert_eq!(space.read("build/last.txt"), "HELend\n");
+        fs::remove_dir_all(space.path("build")).unwrap();
+        assert!(space.run(&["last"]).is_empty(), "{how}");
+        assert_eq!(space.read("build/upper.txt"), "HELLO WORLD\n");
+        space.call(&["verify", "--remove"]);
+        assert_eq!(space.call(&["verify"]).code, 0, "{how}");
+    }
 }
 
 #[test]
@@ -114,28 +233,27 @@ fn a_large_blob_with_one_bit_flipped() {
 
 #[test]
 fn records_that_cannot_be_read_are_ignored() {
-    let older: [fn(&[u8]) -> Vec<u8>; 4] = [
-        |_| Vec::new(),
-        |b| b[..b.len() / 2].to_vec(),
-        |b| [b"hmkrec01", &b[8..]].concat(),
+    let older: [fn(&mut [u8]); 4] = [
+        |b| b.fill(0),
         |b| {
-            let mut other = b.to_vec();
-            let last = other.len() - 1;
-            other[last] ^= 1;
-            other
+            let half = b.len() / 2;
+            b[half..].fill(0);
+        },
+        |b| b[..8].copy_from_slice(b"hmkrec01"),
+        |b| {
+            let last = b.len() - 1;
+            b[last] ^= 1;
         },
     ];
     for damage in older {
         let space = Space::chain();
         space.run(&["last"]);
-        for record in files(&space.store().join("records")) {
-            let bytes = fs::read(&record).unwrap();
-            fs::write(&record, damage(&bytes)).unwrap();
-        }
+        edit_pieces(&space, RECORD, damage);
         assert_eq!(space.call(&["verify"]).code, 1);
         fs::remove_dir_all(space.path("build")).unwrap();
         assert_eq!(space.run(&["last"]), ["upper", "first", "last"]);
         assert_eq!(space.read("build/last.txt"), "HELend\n");
+        assert_eq!(space.call(&["verify"]).code, 0);
     }
 }
 
@@ -186,18 +304,28 @@ fn a_damaged_frame_in_the_middle_of_the_state_costs_no_correctness() {
 fn writes_lost_by_a_power_cut_are_noticed() {
     // what was renamed into place but never reached the disk reads as nothing, or as zeros
     for lost in [Vec::new(), vec![0u8; 7]] {
-        let space = Space::chain();
-        space.run(&["last"]);
-        for path in files(&space.store().join("blobs"))
-            .iter()
-            .chain(&files(&space.store().join("records")))
-        {
-            force_write(path, &lost);
+        for larger in [false, true] {
+            let space = if larger {
+                self::larger()
+            } else {
+                Space::chain()
+            };
+            space.run(&["last"]);
+            let (first, last) = (space.read("build/first.txt"), space.read("build/last.txt"));
+            for path in files(&space.store().join("blobs")) {
+                force_write(&path, &lost);
+            }
+            if lost.is_empty() {
+                fs::write(space.pack(), b"").unwrap();
+            } else {
+                edit_pieces(&space, BLOB, |piece| piece.fill(0));
+                edit_pieces(&space, RECORD, |piece| piece.fill(0));
+            }
+            fs::write(space.path("build/last.txt"), &lost).unwrap();
+            space.run(&["last"]);
+            assert_eq!(space.read("build/last.txt"), last);
+            assert_eq!(space.read("build/first.txt"), first);
         }
-        fs::write(space.path("build/last.txt"), &lost).unwrap();
-        space.run(&["last"]);
-        assert_eq!(space.read("build/last.txt"), "HELend\n");
-        assert_eq!(space.read("build/upper.txt"), "HELLO WORLD\n");
     }
 }
 
@@ -213,10 +341,14 @@ fn gc_keeps_to_its_limits_and_says_what_goes() {
         "{}",
         dry.out
     );
-    assert_eq!(files(&space.store().join("blobs")).len(), 3);
+    assert_eq!(count(&space, BLOB), 3);
+    let inode =
+        |space: &Space| std::os::unix::fs::MetadataExt::ino(&fs::metadata(space.pack()).unwrap());
+    let before = inode(&space);
     space.call(&["gc", "--size", "0"]);
-    assert_eq!(files(&space.store().join("blobs")).len(), 0);
-    assert_eq!(files(&space.store().join("records")).len(), 0);
+    assert_eq!((count(&space, BLOB), count(&space, RECORD)), (0, 0));
+    assert_ne!(inode(&space), before, "written anew");
+    assert_eq!(fs::metadata(space.pack()).unwrap().len(), 0);
     assert!(space.run(&["last"]).is_empty(), "outputs are in place");
     fs::remove_file(space.path("build/upper.txt")).unwrap();
     assert_eq!(space.run(&["last"]), ["upper"]);
@@ -227,7 +359,7 @@ fn the_store_keeps_to_its_limits_by_itself_once_a_day() {
     let space = Space::chain();
     space.write("hermake.toml", "[limits]\nstore-size = \"20B\"\n");
     space.run(&["last"]);
-    assert_eq!(files(&space.store().join("records")).len(), 3);
+    assert_eq!(count(&space, RECORD), 3);
     let day = std::time::Duration::from_secs(25 * 3600);
     let stamp = fs::File::open(space.store().join("last-gc")).unwrap();
     stamp
@@ -236,7 +368,7 @@ fn the_store_keeps_to_its_limits_by_itself_once_a_day() {
     space.write("src/a.txt", "other\n");
     space.run(&["last"]);
     // of 12, 3, 7, 6, 3 and 7 bytes the newest that fit stay
-    assert_eq!(files(&space.store().join("records")).len(), 4);
+    assert_eq!(count(&space, RECORD), 4);
     fs::remove_file(space.path("build/last.txt")).unwrap();
     assert!(space.run(&["last"]).is_empty());
 }

@@ -146,6 +146,7 @@ fn reasons_are_told_apart() {
             .to_owned()
     };
     assert_eq!(why(), "t is up to date");
+    let made = fs::read(space.path("build/t")).unwrap();
     fs::write(space.path("build/t"), "edited").unwrap();
     assert_eq!(why(), "t would be restored: output build/t was changed");
     fs::remove_file(space.path("build/t")).unwrap();
@@ -156,15 +157,16 @@ fn reasons_are_told_apart() {
             .err
             .contains("t: would be restored: output build/t is gone")
     );
-    for shard in fs::read_dir(space.store().join("blobs")).unwrap().flatten() {
-        fs::remove_dir_all(shard.path()).unwrap();
-    }
+    let mut pack = fs::read(space.pack()).unwrap();
+    let at = pack.windows(made.len()).position(|some| some == made);
+    pack[at.unwrap()] ^= 1;
+    fs::write(space.pack(), pack).unwrap();
     let blob = why();
     assert!(
-        blob.starts_with("t would run: the stored content ") && blob.ends_with(" is gone"),
+        blob.starts_with("t would run: the stored content ") && blob.ends_with(" is damaged"),
         "{blob}"
     );
-    fs::remove_dir_all(space.store().join("records")).unwrap();
+    fs::remove_file(space.store().join("index")).unwrap();
     assert_eq!(why(), "t would run: output build/t is gone");
     fs::remove_dir_all(space.path("build/.hermake")).unwrap();
     assert_eq!(why(), "t would run: no result of it yet");
