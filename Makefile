@@ -140,19 +140,23 @@ check: build/host-packages
 	else echo "no cargo clippy here: lints are not checked"; fi
 	cargo test --quiet --locked
 
-## make test            every test but the end-to-end lab
+## make test            every test, the lab end to end with real VMs included
 .PHONY: test
-test: check
+test: check test-e2e
 
-## make test-e2e        the lab end to end with real VMs (some steps still fail)
 .PHONY: test-e2e
 test-e2e: $(HERMAKE)
-	cargo test --quiet --locked -p e2e --test lab
+	cargo test --locked -p e2e --test lab
 
 ## make bench [B=large] what hermake costs, beside ninja and make
 .PHONY: bench
 bench: $(HERMAKE)
 	HERMAKE=$(abspath $(HERMAKE)) cargo run --quiet --release --locked -p hermake --example bench -- $(B)
+
+## make bench-lab       what the lab costs: cold, down, resumed, nothing to do
+.PHONY: bench-lab
+bench-lab: $(HERMAKE)
+	cargo run --quiet --release --locked -p e2e --bin bench-lab
 
 # --- what that stands on ----------------------------------------------------
 

@@ -27,6 +27,6 @@ sysctl --quiet --system
 systemctl daemon-reload
 dhcp=isc-dhcp-server
 if [ -x /usr/sbin/dnsmasq ]; then dhcp=dnsmasq; fi
-systemctl --no-pager enable nftables "$dhcp" tftpd-hpa nginx bootd
-systemctl --no-pager restart systemd-resolved nftables "$dhcp" tftpd-hpa nginx bootd
+systemctl --no-pager enable nftables "$dhcp" tftpd-hpa nginx bootd lab-wake
+systemctl --no-pager restart systemd-resolved nftables "$dhcp" tftpd-hpa nginx bootd lab-wake
 /usr/local/sbin/lab-content

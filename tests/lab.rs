@@ -32,16 +32,24 @@ const STEPS: &[(&str, Step)] = &[
         steps::change::template,
     ),
     (
-        "reprovision_installs_with_the_edit",
+        "a_killed_reprovision_goes_on_and_installs_with_the_edit",
         steps::change::reprovision,
     ),
     ("killed_machines_come_back", steps::life::killed),
     ("two_make_up_at_once_do_not_clash", steps::life::at_once),
     (
-        "down_leaves_no_process_and_up_goes_on",
-        steps::life::down_and_up,
+        "down_suspends_and_up_goes_on_from_there",
+        steps::life::suspended,
+    ),
+    (
+        "damaged_memory_is_dropped_and_all_boots",
+        steps::life::damaged,
     ),
     ("another_lab_beside_this_one", steps::life::beside),
+    (
+        "a_changed_service_is_a_new_server_and_two_targets_install_at_once",
+        steps::change::service_and_second_target,
+    ),
     ("clean_leaves_nothing", steps::life::clean),
 ];
 

@@ -1,5 +1,7 @@
 //! What changed is done anew, and nothing else.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use e2e::Checkout;
 
@@ -63,7 +65,12 @@ pub(crate) fn reprovision(checkout: &Checkout) -> anyhow::Result<()> {
         "the edit is there before it was installed"
     );
     checkout.with_edit(TEMPLATE, OLD, NEW, |checkout| {
-        checkout.make(&["reprovision", "VM=target1"])?.success()
+        // killed in the middle of it; the next `make up` goes on from there
+        checkout.make_killed(&["reprovision", "VM=target1"], Duration::from_secs(20))?;
+        checkout
+            .make(&["up"])?
+            .success()?
+            .keeps_quiet_about(&["server-vm:"])
     })?;
     let after = checkout.ssh("target1", instance)?.success()?;
     ensure!(
@@ -77,4 +84,47 @@ pub(crate) fn reprovision(checkout: &Checkout) -> anyhow::Result<()> {
     );
     // the file is as it was again, and so is what is served
     checkout.make(&["up"])?.success().map(drop)
+}
+
+/// A service's configuration that changed is another server; and a second
+/// target is installed at the same time as the first one again.
+pub(crate) fn service_and_second_target(checkout: &Checkout) -> anyhow::Result<()> {
+    let before = checkout.record("server")?["instance"].clone();
+    let second =
+        "\n[[target]]\nname = \"target2\"\nmac = \"52:54:00:4c:42:02\"\nmemory = \"2GiB\"\n";
+    let text = checkout.read("lab.toml")?;
+    std::fs::write(checkout.path("lab.toml"), text + second)?;
+    let server = "server_name _;";
+    let changed = "server_name _;\n    add_header X-Lab changed;";
+    checkout.with_edit("services/nginx.conf.tera", server, changed, |checkout| {
+        let up = checkout.make(&["up"])?.success()?;
+        eprintln!(
+            "    new server, two targets: {:.0} s",
+            up.took.as_secs_f64()
+        );
+        up.says(&["server-user-data:", "server-vm:", "target1", "target2"])
+    })?;
+    ensure!(
+        before != checkout.record("server")?["instance"],
+        "the server has its old disk"
+    );
+    checkout
+        .ssh("server", "curl -sI http://127.0.0.1/healthz")?
+        .success()?
+        .says(&["X-Lab: changed"])?;
+    for target in ["target1", "target2"] {
+        checkout
+            .ssh(target, "hostname; cloud-init status")?
+            .success()?
+            .says(&[&format!("{target}\nstatus: done")])?;
+    }
+    let status = checkout.make(&["status", "JSON=1"])?.success()?;
+    let status: serde_json::Value = serde_json::from_str(&status.text)?;
+    let ready = status["vms"].as_array().map_or(0, |vms| {
+        vms.iter()
+            .filter(|vm| vm["machine"]["state"] == "ready")
+            .count()
+    });
+    ensure!(ready == 2, "not both targets are ready: {status}");
+    Ok(())
 }

@@ -35,22 +35,78 @@ pub(crate) fn at_once(checkout: &Checkout) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) fn down_and_up(checkout: &Checkout) -> anyhow::Result<()> {
+/// What a machine that went on has, and one that booted has not.
+const ALIVE: &str = "cat /proc/sys/kernel/random/boot_id; cat /run/kept; date +%s";
+
+pub(crate) fn suspended(checkout: &Checkout) -> anyhow::Result<()> {
+    for vm in ["server", "target1"] {
+        checkout
+            .ssh(vm, "echo kept | sudo tee /run/kept >/dev/null")?
+            .success()?;
+    }
+    let before = alive(checkout)?;
+    down(checkout)?;
+    let up = checkout.make(&["up"])?.success()?;
+    eprintln!("    make up, resumed: {:.1} s", up.took.as_secs_f64());
+    let after = alive(checkout)?;
+    for (before, after) in before.iter().zip(&after) {
+        ensure!(before.0 == after.0, "a machine booted instead of going on");
+        ensure!(after.1 < 5, "a clock is {} s off", after.1);
+    }
     checkout
-        .ssh(
-            "target1",
-            "echo kept | sudo tee /root/kept >/dev/null; sync",
-        )?
-        .success()?;
+        .make(&["up"])?
+        .success()?
+        .keeps_quiet_about(TASKS)?;
+    both_answer(checkout)
+}
+
+/// Printed by hermake for every task that it runs, with the reason.
+const TASKS: &[&str] = &["server-vm:", "push:", "machine-target1:"];
+
+/// Of the server and the target: boot id, and how far its clock is off.
+fn alive(checkout: &Checkout) -> anyhow::Result<Vec<(String, i64)>> {
+    let mut found = Vec::new();
+    for vm in ["server", "target1"] {
+        let told = checkout.ssh(vm, ALIVE)?.success()?.says(&["kept"])?;
+        let lines: Vec<&str> = told.text.lines().collect();
+        let [boot, _, seconds] = lines[..] else {
+            anyhow::bail!("{vm} says {lines:?}");
+        };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+        let off = i64::try_from(now.as_secs())? - seconds.parse::<i64>()?;
+        found.push((boot.to_owned(), off.abs()));
+    }
+    Ok(found)
+}
+
+fn down(checkout: &Checkout) -> anyhow::Result<()> {
     let down = checkout.make(&["down"])?.success()?;
     eprintln!("    make down: {:.1} s", down.took.as_secs_f64());
+    down.says(&["server: suspended", "target1: suspended"])?;
     let left = checkout.processes()?;
     ensure!(left.is_empty(), "after make down there is still: {left:?}");
+    Ok(())
+}
+
+pub(crate) fn damaged(checkout: &Checkout) -> anyhow::Result<()> {
+    checkout
+        .ssh("target1", "echo kept | sudo tee /etc/kept >/dev/null; sync")?
+        .success()?;
+    down(checkout)?;
+    for vm in ["server", "target1"] {
+        let memory = checkout.path(&format!("build/labs/lab/vm/{vm}/ram.img"));
+        let file = std::fs::OpenOptions::new().write(true).open(memory)?;
+        file.set_len(4096)?;
+    }
     let up = checkout.make(&["up"])?.success()?;
-    eprintln!("    make up after down: {:.1} s", up.took.as_secs_f64());
+    eprintln!("    make up, booted: {:.1} s", up.took.as_secs_f64());
+    up.says(&[
+        "server: boots; the memory that was saved of it is dropped",
+        "target1: boots; the memory that was saved of it is dropped",
+    ])?;
     both_answer(checkout)?;
     checkout
-        .ssh("target1", "sudo cat /root/kept")?
+        .ssh("target1", "cat /etc/kept")?
         .success()?
         .says(&["kept"])
         .map(drop)

@@ -1,9 +1,10 @@
 //! A copy of the repository's files, with a lab in it.
 
 use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use fs_err as fs;
@@ -84,6 +85,36 @@ impl Checkout {
             text: String::from_utf8_lossy(&bytes).into_owned(),
             took: start.elapsed(),
         })
+    }
+
+    /// Runs `make`, and kills it and all that it started in its process group
+    /// after a while.
+    pub fn make_killed(&self, arguments: &[&str], after: Duration) -> anyhow::Result<()> {
+        let mut make = Command::new("make")
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env_remove("MAKEFLAGS")
+            .env_remove("MAKELEVEL")
+            .env_remove("MFLAGS")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .context("starting make")?;
+        std::thread::sleep(after);
+        let ended = make.try_wait()?;
+        anyhow::ensure!(
+            ended.is_none(),
+            "make ended before it was killed: {ended:?}"
+        );
+        let group = format!("-{}", make.id());
+        let killed = Command::new("kill")
+            .args(["-KILL", "--", &group])
+            .status()?;
+        make.wait()?;
+        anyhow::ensure!(killed.success(), "kill {group}");
+        Ok(())
     }
 
     /// Runs `command` on a machine of the lab.

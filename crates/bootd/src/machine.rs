@@ -123,6 +123,8 @@ impl Record {
             Stage::Plan | Stage::Streaming | Stage::Verified | Stage::Seeded => {
                 MachineState::Installing
             }
+            // it was ready, and was only restarted
+            Stage::Booted if self.state == MachineState::Ready => MachineState::Ready,
             Stage::Rebooting | Stage::Booted => MachineState::Installed,
             Stage::Ready => MachineState::Ready,
             Stage::Failed => MachineState::Failed,

@@ -80,6 +80,8 @@ fn a_machine_is_installed_and_then_boots_its_disk() {
         State::Ready,
         "asking for a script changed the state"
     );
+    bootd.report(&plan.token, "booted");
+    assert_eq!(bootd.status().state, State::Ready, "it was only restarted");
 
     let stages: Vec<_> = bootd.events().iter().map(|event| event.stage).collect();
     assert_eq!(
@@ -97,10 +99,11 @@ fn a_machine_is_installed_and_then_boots_its_disk() {
             S::Booted,
             S::Ready,
             S::Script,
+            S::Booted,
         ]
     );
     let numbers: Vec<_> = bootd.events().iter().map(|event| event.seq).collect();
-    assert_eq!(numbers, (1..=12).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=13).collect::<Vec<_>>());
 }
 
 #[test]

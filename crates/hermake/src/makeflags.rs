@@ -14,17 +14,25 @@ pub struct MakeFlags {
     pub force: bool,
     /// `-k`
     pub keep_going: bool,
+    /// `-O`, but for `-Onone` and `-Oline`
+    pub group: bool,
 }
 
 impl MakeFlags {
-    /// Parses `MAKEFLAGS`: its first word, if it has neither dash nor `=`, holds the short options.
+    /// Parses `MAKEFLAGS`: its first word, if it has neither dash nor `=`, holds the short options; options with
+    /// a value have words of their own; what follows `--` are variables.
     pub fn parse(text: &str) -> Self {
         let mut flags = Self::default();
-        if text.starts_with(' ') {
+        let options = text.split(' ').take_while(|word| *word != "--");
+        for option in
+            options.filter_map(|w| w.strip_prefix("-O").or(w.strip_prefix("--output-sync=")))
+        {
+            flags.group = !matches!(option, "none" | "line");
+        }
+        if text.starts_with([' ', '-']) {
             return flags;
         }
-        let first = text.split(' ').next().unwrap_or("");
-        let letters = first.strip_prefix('-').unwrap_or(first);
+        let letters = text.split(' ').next().unwrap_or("");
         if letters.contains(['=', '-']) {
             return flags;
         }
@@ -82,5 +90,18 @@ mod tests {
             ..MakeFlags::default()
         };
         assert_eq!(MakeFlags::parse("ks"), ks);
+        let group = MakeFlags {
+            group: true,
+            ..MakeFlags::default()
+        };
+        assert_eq!(
+            MakeFlags::parse(" -j2 -Otarget --jobserver-auth=3,4"),
+            group
+        );
+        assert_eq!(MakeFlags::parse(" --output-sync=recurse"), group);
+        assert_eq!(MakeFlags::parse(" -Oline"), MakeFlags::default());
+        assert_eq!(MakeFlags::parse("-Onone"), MakeFlags::default());
+        assert_eq!(MakeFlags::parse("-Isn"), MakeFlags::default());
+        assert_eq!(MakeFlags::parse("rR -- A=x -Otarget"), MakeFlags::default());
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::secret::hidden;
 use crate::fs::{Digest, RelPath};
 
 /// Changes whenever keys must: results of other versions are never used.
@@ -33,7 +35,10 @@ pub struct Manifest {
 }
 
 /// Parts of a manifest, in the order in which their changes are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
 pub enum Group {
     /// An input file.
     Input,
@@ -165,22 +170,19 @@ impl Manifest {
 }
 
 /// A field that differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// Which part.
-    #[serde(serialize_with = "group_name")]
     pub group: Group,
     /// Which field of it.
     pub name: String,
-    /// What it was; `None` if it is new.
+    /// What it was (files by their BLAKE3 digest); `null` if it is new.
     pub before: Option<String>,
-    /// What it is; `None` if it is gone.
+    /// What it is; `null` if it is gone.
     pub after: Option<String>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn group_name<S: serde::Serializer>(group: &Group, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_str(group.name())
+    /// Where the task is written, `file:line`, for what is written in task files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 impl Change {
@@ -195,15 +197,45 @@ impl Change {
                 } else {
                     ""
                 };
-                format!("{}{executable}", Digest(digest).short())
+                format!("{}{executable}", Digest(digest).hex())
             }
-            _ => String::from_utf8_lossy(value).into_owned(),
+            _ => hidden(&String::from_utf8_lossy(value)),
         };
         Self {
             group: field.0,
             name: String::from_utf8_lossy(&field.1).into_owned(),
             before: before.map(show),
             after: after.map(show),
+            at: None,
+        }
+    }
+
+    /// The key of the task file that this comes from; what parameter files say is elsewhere.
+    pub fn key(&self) -> Option<&str> {
+        match self.group {
+            // `run 2` is the third word of `run`
+            Group::Command => self.name.split(' ').next(),
+            Group::Env => Some("env"),
+            Group::Outputs => Some("outputs"),
+            _ => None,
+        }
+    }
+
+    /// The digests before and after, for files.
+    pub fn digests(&self) -> (Option<Digest>, Option<Digest>) {
+        let digest = |value: &Option<String>| Digest::parse(value.as_ref()?.get(..64)?);
+        (digest(&self.before), digest(&self.after))
+    }
+
+    /// A value as it is shown: digests are shortened.
+    pub fn shown(&self, value: &str) -> String {
+        let binary = matches!(self.group, Group::Input | Group::Need | Group::Tool);
+        match value.split_at_checked(64) {
+            Some((hex, rest)) if binary => match Digest::parse(hex) {
+                Some(digest) => format!("{}{rest}", digest.short()),
+                None => value.to_owned(),
+            },
+            _ => value.to_owned(),
         }
     }
 
@@ -216,26 +248,64 @@ impl Change {
             (_, None) => "is gone",
             _ => "changed",
         };
+        let at = self
+            .at
+            .as_ref()
+            .map(|at| format!(" at {at}"))
+            .unwrap_or_default();
         match self.group {
-            Group::Command | Group::Outputs | Group::Platform => format!("{group} {what}"),
-            Group::Param | Group::Env => {
-                let value = |v: &Option<String>| clip(v.as_deref().unwrap_or("nothing"));
-                format!(
-                    "{group} {name} {what} ({} → {})",
-                    value(&self.before),
-                    value(&self.after)
-                )
+            Group::Command | Group::Outputs | Group::Platform => {
+                format!("{group} {what}{at}{}", self.values())
             }
+            Group::Param | Group::Env => format!("{group} {name} {what}{at}{}", self.values()),
             _ => format!("{group} {name} {what}"),
         }
     }
+
+    /// ` (before → after)`, from where they begin to differ.
+    fn values(&self) -> String {
+        let (before, after) = (self.before.as_deref(), self.after.as_deref());
+        if before == after {
+            return " (it holds a secret)".to_owned();
+        }
+        let same = match (before, after) {
+            (Some(a), Some(b)) => {
+                let equal = a.chars().zip(b.chars()).take_while(|(x, y)| x == y);
+                equal.count().saturating_sub(CONTEXT)
+            }
+            _ => 0,
+        };
+        let value = |v: Option<&str>| v.map_or("nothing".to_owned(), |v| clip(v, same));
+        format!(" ({} → {})", value(before), value(after))
+    }
 }
 
-fn clip(text: &str) -> String {
-    if text.chars().count() <= 40 {
-        return text.to_owned();
+/// So much that is equal is shown before what differs.
+const CONTEXT: usize = 12;
+/// Longer values are cut.
+const SHOWN: usize = 40;
+
+/// `text` from its character `from` on, on one line and not too long.
+fn clip(text: &str, from: usize) -> String {
+    let from = if text.chars().count() <= SHOWN {
+        0
+    } else {
+        from
+    };
+    let text = text.trim_end();
+    let mut out = String::from(if from > 0 { "…" } else { "" });
+    let mut rest = text.chars().skip(from);
+    out.extend(
+        rest.by_ref()
+            .take(SHOWN - 1)
+            .map(|c| if c.is_control() { ' ' } else { c }),
+    );
+    match (rest.next(), rest.next()) {
+        (Some(last), None) => out.push(last),
+        (Some(_), Some(_)) => out.push('…'),
+        _ => {}
     }
-    text.chars().take(39).chain(['…']).collect()
+    out
 }
 
 #[cfg(test)]
@@ -243,6 +313,8 @@ mod tests {
     use super::*;
 
     type Edit = fn(&mut Manifest);
+
+    const PLATFORM_CHANGED: &str = "platform changed (<here> → hermake 1 plan9-vax)";
 
     fn manifest() -> Manifest {
         Manifest {
@@ -262,8 +334,11 @@ mod tests {
     fn what_changes_the_key_is_explained_and_nothing_else() {
         let old = manifest();
         assert_eq!(old.changes(&old), []);
-        let variants: [(Edit, &str); 6] = [
-            (|m| m.command[0].1 = "gcc".into(), "command changed"),
+        let variants: [(Edit, &str); 8] = [
+            (
+                |m| m.command[0].1 = "gcc".into(),
+                "command changed (cc → gcc)",
+            ),
             (|m| m.env[0].1 = "c".into(), "variable A changed (b → c)"),
             (
                 |m| m.params.push(("p".into(), "1".into())),
@@ -272,13 +347,40 @@ mod tests {
             (|m| m.tools[0].1 = Digest::of(b"x"), "tool cc changed"),
             (|m| m.inputs[0].1 = true, "input a.c changed"),
             (|m| m.inputs.clear(), "input a.c is gone"),
+            (
+                |m| m.platform = "hermake 1 plan9-vax".into(),
+                PLATFORM_CHANGED,
+            ),
+            (
+                |m| m.command[0].1 = format!("{} end", "cc ".repeat(40)),
+                "command changed (cc → cc cc cc cc cc cc cc cc cc cc cc cc cc …)",
+            ),
         ];
         for (change, line) in variants {
             let mut new = manifest();
             change(&mut new);
             assert_ne!(new.key(), old.key());
-            assert_eq!(new.changes(&old)[0].line(), line);
+            let told = new.changes(&old)[0].line();
+            assert_eq!(told.replace(&Manifest::platform(), "<here>"), line);
         }
+    }
+
+    #[test]
+    fn long_values_are_shown_from_where_they_differ() {
+        let long = "echo one; echo two; echo three; echo four; echo ";
+        let mut change = Change {
+            group: Group::Command,
+            name: "run 2".into(),
+            before: Some(format!("{long}five")),
+            after: Some(format!("{long}six\nand more")),
+            at: None,
+        };
+        assert_eq!(change.key(), Some("run"));
+        change.at = Some("tasks/a.toml:7".into());
+        assert_eq!(
+            change.line(),
+            "command changed at tasks/a.toml:7 (… four; echo five → … four; echo six and more)"
+        );
     }
 
     #[test]

@@ -26,6 +26,8 @@ enum Command {
     Down(crate::down::DownArgs),
     /// Make the lab's SSH key, the server's host key and a `known_hosts` file.
     Keys(crate::keys::Args),
+    /// Ask each service of the server for something real, as a machine would.
+    Probe(crate::probe::Args),
     /// Wait for the server; bring what it serves up to date.
     Server(crate::server::cli::Args),
     /// Say where the packets of the lab segment are captured.
@@ -40,6 +42,9 @@ enum Command {
     Ssh(crate::ssh::Args),
     /// Say where every VM and machine stands.
     Status(crate::status::Args),
+    /// The lab segment's switch; started with the VMs.
+    #[command(hide = true)]
+    Switch(crate::switch::Args),
     /// Bring targets up and follow them, or shut them down.
     Target(crate::target::Args),
     /// Say what happened to a machine, and when.
@@ -65,6 +70,7 @@ impl Cli {
             Command::Content(args) => crate::server::content::run(&args),
             Command::Down(args) => crate::down::down(&args),
             Command::Keys(args) => crate::keys::run(&args),
+            Command::Probe(args) => crate::probe::cli(&args),
             Command::Server(args) => crate::server::cli::run(&args),
             Command::Pcap(args) => crate::capture::run(&args),
             Command::Reprovision(args) => crate::target::reprovision(&args),
@@ -72,6 +78,7 @@ impl Cli {
             Command::Site(args) => crate::server::site::run(&args),
             Command::Ssh(args) => crate::ssh::run(&args),
             Command::Status(args) => crate::status::run(&args),
+            Command::Switch(args) => crate::switch::run(&args),
             Command::Target(args) => crate::target::run(&args),
             Command::Timeline(args) => crate::timeline::run(&args),
             Command::Trace(args) => crate::timeline::trace::run(&args),

@@ -8,6 +8,7 @@ use protocol::{MachineState, MachineStatus};
 
 use crate::ssh;
 use crate::state::{LabArgs, LabPaths};
+use crate::switch;
 use crate::target::Bootd;
 use crate::vm::{self, State, Stopped};
 
@@ -82,6 +83,9 @@ fn stop_all(lab: &LabPaths, grace: Duration, suspend: bool) -> anyhow::Result<()
                 }
             }
         });
+    }
+    if let Err(error) = switch::end(&lab.vm("server")) {
+        failed.push(format!("{error:#}"));
     }
     anyhow::ensure!(
         failed.is_empty(),

@@ -8,13 +8,16 @@ use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use protocol::Mac;
+use rustix::process::Signal;
 
 use crate::config::Resolved;
 use crate::keys::SERVER_ALIAS;
 use crate::state::{LabArgs, LabPaths};
+use crate::vm::process::Identity;
 use crate::vm::{Forwards, State};
 
 /// The account on every machine of the lab.
@@ -110,8 +113,8 @@ pub fn address_of(lab: &LabPaths, mac: Mac) -> anyhow::Result<Option<String>> {
 
 /// The newest lease of `mac` in the text of ISC's or dnsmasq's leases.
 ///
-/// Firmware, installer and system each ask under an identity of their own, so
-/// one machine has several; both servers append, so the last one counts.
+/// A machine has one, since both servers go by its hardware address; ISC's
+/// appends a lease that changes, so the last one counts.
 fn last_lease(text: &str, mac: Mac) -> Option<String> {
     let mac = mac.to_string();
     let mut found = None;
@@ -208,27 +211,43 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// Ends the connection to `vm` that is kept open between calls, if there is one.
+/// How long the process behind a kept connection may take to end.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// Ends the connection to `vm` that is kept open between calls, if there is
+/// one, and the process behind it.
 pub fn close(lab: &LabPaths, vm: &str) {
-    let dir = lab.vm(vm);
-    if dir.dir().join("ssh").exists() {
-        // It ends with the VM at the latest; this only makes it sooner.
-        let _ = Command::new("ssh")
-            .current_dir(dir.dir())
-            .args([
-                "-F",
-                "/dev/null",
-                "-o",
-                "ControlPath=ssh",
-                "-O",
-                "exit",
-                "vm",
-            ])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+    if !lab.vm(vm).dir().join("ssh").exists() {
+        return;
     }
+    // "Master running (pid=4711)", on standard error
+    let told = control(lab, vm, "check").unwrap_or_default();
+    let master = master(&told).and_then(Identity::of);
+    control(lab, vm, "exit");
+    let Some(master) = master else { return };
+    let deadline = Instant::now() + CLOSING;
+    while master.is_alive() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // It would end with the VM; this is only sooner.
+    let _ = master.signal(Signal::TERM);
+}
+
+/// Gives a command to the process behind a kept connection.
+fn control(lab: &LabPaths, vm: &str, command: &str) -> Option<String> {
+    let output = Command::new("ssh")
+        .current_dir(lab.vm(vm).dir())
+        .args(["-F", "/dev/null", "-o", "ControlPath=ssh"])
+        .args(["-O", command, "vm"])
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    Some(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn master(told: &str) -> Option<i32> {
+    let (_, rest) = told.split_once("(pid=")?;
+    rest.split_once(')')?.0.parse().ok()
 }
 
 /// Where the host keys of a target that `lab ssh` has met are kept.
@@ -254,6 +273,12 @@ mod tests {
         insta::assert_snapshot!(
             target_options(&forwards(), "target1", "192.168.105.100").join(" ")
         );
+    }
+
+    #[test]
+    fn the_process_behind_a_kept_connection_is_read() {
+        assert_eq!(master("Master running (pid=4711)\r\n"), Some(4711));
+        assert_eq!(master("Control socket connect(ssh): No such file"), None);
     }
 
     #[test]

@@ -3,13 +3,21 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::ArgValueCompleter;
+
+/// What stands below the help, and in the manual page.
+const AFTER: &str = "\
+Exit status: 0 all is well; 1 a task failed, or with -q something would run, or verify or check found something; \
+2 the command line, a task file or the machine is at fault; 130 interrupted.
+
+Environment: NO_COLOR turns colours off; XDG_CACHE_HOME is where results are kept; \
+under Make, MAKEFLAGS gives -n, -q, -s, -B, -k and -O.";
 
 /// Runs tasks whose inputs changed, and only those.
 ///
-/// Exit status: 0 all is well; 1 a task failed, or with -q something would run;
-/// 2 the command line, a task file or the machine is at fault; 130 interrupted.
+/// Task files are in tasks/*.toml; what can be set for the whole project is in hermake.toml.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "hermake", version, after_help = AFTER)]
 pub(super) struct Args {
     /// Work in this folder
     #[arg(short = 'C', long, value_name = "DIR", global = true)]
@@ -40,6 +48,82 @@ pub(super) enum Command {
     Check(Check),
     /// Stop services
     Stop(Stop),
+    /// Write a run as a Chrome trace, for ui.perfetto.dev
+    Trace(Trace),
+    /// Show what costs time, what the store saves and why tasks run
+    Stats(Stats),
+    /// Print the JSON Schema of a file that people write, or of what --json prints
+    Schema(Schema),
+    /// Print a script that completes commands, options and tasks
+    Completion(Completion),
+    /// Print the manual page, or write those of all commands to a folder
+    Man(Man),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Trace {
+    /// This run; the last one if none is named
+    pub(super) run: Option<String>,
+    /// Write here instead of to standard output
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Stats {
+    /// Only what began since then, like 7d
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Schema {
+    /// Of what; without it their names are listed
+    #[arg(value_enum)]
+    pub(super) of: Option<Of>,
+    /// Write all of them to this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "of")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Of {
+    /// Task files, `tasks/*.toml`
+    Tasks,
+    /// hermake.toml
+    Project,
+    /// `hermake status --json`
+    Status,
+    /// `hermake why --json`
+    Why,
+    /// A line of `hermake log --json`
+    Log,
+    /// A line of `hermake log --json --task …`
+    LogLine,
+    /// A line of `hermake log --json --grep …`
+    LogHit,
+    /// `hermake graph --form json`
+    Graph,
+    /// `hermake stats --json`
+    Stats,
+    /// `hermake verify --json`
+    Verify,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Completion {
+    /// bash, zsh, fish, elvish or powershell
+    pub(super) shell: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Man {
+    /// Write hermake.1, hermake-run.1 and so on to this folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,9 +133,10 @@ pub(super) enum Command {
 )]
 pub(super) struct Run {
     /// Tasks; all if none is named
+    #[arg(add = ArgValueCompleter::new(super::complete::tasks))]
     pub(super) tasks: Vec<String>,
     /// Only this task: what it needs is up to date (this is what rules of `hermake mk` call)
-    #[arg(long, value_name = "TASK", conflicts_with = "tasks")]
+    #[arg(long, value_name = "TASK", conflicts_with = "tasks", add = ArgValueCompleter::new(super::complete::tasks))]
     pub(super) leaf: Option<String>,
     /// Tasks at a time
     #[arg(short, long, value_name = "N")]
@@ -74,6 +159,9 @@ pub(super) struct Run {
     /// Tell of failures only
     #[arg(short, long)]
     pub(super) silent: bool,
+    /// Show what a task prints in one piece, when it is done (under Make, its -O does the same)
+    #[arg(short, long)]
+    pub(super) group: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,7 +178,7 @@ pub(super) struct Mk {
 )]
 pub(super) struct Log {
     /// Show what this task printed last
-    #[arg(short, long, value_name = "TASK")]
+    #[arg(short, long, value_name = "TASK", add = ArgValueCompleter::new(super::complete::tasks))]
     pub(super) task: Option<String>,
     /// Only this run
     #[arg(long, value_name = "RUN")]
@@ -98,6 +186,9 @@ pub(super) struct Log {
     /// Only the last run
     #[arg(long)]
     pub(super) last: bool,
+    /// A line for each run instead of for each task
+    #[arg(long, conflicts_with_all = ["task", "grep", "follow", "json"])]
+    pub(super) runs: bool,
     /// Only what failed
     #[arg(long)]
     pub(super) failed: bool,
@@ -121,6 +212,7 @@ pub(super) struct Log {
 #[derive(Debug, clap::Args)]
 pub(super) struct Why {
     /// The task
+    #[arg(add = ArgValueCompleter::new(super::complete::tasks))]
     pub(super) task: String,
     /// As JSON
     #[arg(long)]
@@ -130,6 +222,7 @@ pub(super) struct Why {
 #[derive(Debug, clap::Args)]
 pub(super) struct Status {
     /// Tasks; all if none is named
+    #[arg(add = ArgValueCompleter::new(super::complete::tasks))]
     pub(super) tasks: Vec<String>,
     /// As JSON
     #[arg(long)]
@@ -146,11 +239,14 @@ pub(super) enum Form {
     Mermaid,
     /// JSON
     Json,
+    /// A picture
+    Svg,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Graph {
     /// Tasks; all if none is named
+    #[arg(add = ArgValueCompleter::new(super::complete::tasks))]
     pub(super) tasks: Vec<String>,
     /// Form of the output
     #[arg(long, value_enum, default_value = "tree")]
@@ -183,7 +279,7 @@ pub(super) struct Verify {
 #[derive(Debug, clap::Args)]
 pub(super) struct Stop {
     /// Services
-    #[arg(required_unless_present = "all")]
+    #[arg(required_unless_present = "all", add = ArgValueCompleter::new(super::complete::tasks))]
     pub(super) tasks: Vec<String>,
     /// All services, dependants first
     #[arg(long, conflicts_with = "tasks")]
@@ -193,5 +289,6 @@ pub(super) struct Stop {
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
     /// Tasks; all if none is named
+    #[arg(add = ArgValueCompleter::new(super::complete::tasks))]
     pub(super) tasks: Vec<String>,
 }

@@ -3,7 +3,9 @@
 use anyhow::Result;
 
 use super::args::Check;
+use crate::config::Task;
 use crate::engine::determinism::Verdict;
+use crate::engine::runner::Failed;
 use crate::engine::{Engine, Options};
 use crate::exec::signals;
 use crate::report::Say;
@@ -20,24 +22,33 @@ pub(super) fn check(args: &Check) -> Result<u8> {
     let mut code = 0;
     for index in wanted {
         let task = engine.task(index);
-        let verdict = if task.in_place() {
-            engine.check(task)?
-        } else {
-            let before: Vec<usize> = task.needs.iter().chain(&task.after).copied().collect();
-            if let Some(error) = engine.walk(&before)?.errors.pop() {
-                return Err(error);
-            }
-            engine.check(task)?
-        };
-        let text = match verdict {
-            Verdict::Same => "deterministic".to_owned(),
-            Verdict::Not(why) => format!("not checked ({why})"),
-            Verdict::Differs(what) => {
+        let text = match checked(&engine, task) {
+            Ok(Verdict::Same) => "deterministic".to_owned(),
+            Ok(Verdict::Not(why)) => format!("not checked ({why})"),
+            Ok(Verdict::Differs(what)) => {
                 code = super::FAILED;
                 format!("NOT deterministic: {what}")
             }
+            Err(e) if signals::interrupted() => return Err(e),
+            // others are checked all the same
+            Err(e) if e.downcast_ref::<Failed>().is_some() => {
+                super::complain(&e);
+                code = super::FAILED;
+                "failed".to_owned()
+            }
+            Err(e) => return Err(e),
         };
         super::print(&format!("{}: {text}\n", task.name))?;
     }
     Ok(code)
+}
+
+fn checked(engine: &Engine, task: &Task) -> Result<Verdict> {
+    if !task.in_place() {
+        let before: Vec<usize> = task.needs.iter().chain(&task.after).copied().collect();
+        if let Some(error) = engine.walk(&before)?.errors.pop() {
+            return Err(error);
+        }
+    }
+    engine.check(task)
 }

@@ -43,9 +43,11 @@ pub(super) fn gc(args: &Gc) -> Result<u8> {
 pub(super) fn verify(args: &Verify) -> Result<u8> {
     let engine = super::reader()?;
     let report = engine.store.verify(args.remove);
-    let text = if args.json {
-        serde_json::to_string_pretty(&report).context("encoding the report")? + "\n"
-    } else {
+    if args.json {
+        super::print_json(&report)?;
+        return Ok(u8::from(!report.problems.is_empty()));
+    }
+    let text = {
         let mut text = report
             .problems
             .iter()

@@ -4,10 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::args::{Form, Graph as Args};
-use super::status::line;
+use super::color::Paint;
+use super::status::{Line, line};
+use super::svg::{self, Node as Box};
 use crate::engine::Engine;
 
 pub(super) fn graph(args: &Args) -> Result<u8> {
@@ -32,6 +35,7 @@ pub(super) fn graph(args: &Args) -> Result<u8> {
         Form::Dot => dot(&engine, &order),
         Form::Mermaid => mermaid(&engine, &order),
         Form::Json => json_form(&engine, &order)?,
+        Form::Svg => svg(&engine, &order),
     };
     super::print(&text)?;
     Ok(0)
@@ -41,6 +45,7 @@ fn tree(engine: &Engine, wanted: &[usize]) -> String {
     let mut seen = HashMap::new();
     let mut shown = HashSet::new();
     let mut text = String::new();
+    let paint = Paint::stdout();
     // an explicit stack: a chain of tasks may be long
     let mut stack: Vec<(usize, usize)> = wanted.iter().rev().map(|i| (*i, 0)).collect();
     while let Some((index, depth)) = stack.pop() {
@@ -57,7 +62,7 @@ fn tree(engine: &Engine, wanted: &[usize]) -> String {
             "{}{} [{}{detail}]{more}",
             "  ".repeat(depth),
             line.task,
-            line.state.mark()
+            paint.code(line.state.color(), line.state.mark())
         );
         if !again {
             stack.extend(
@@ -113,6 +118,38 @@ fn mermaid(engine: &Engine, order: &[usize]) -> String {
     text
 }
 
+fn svg(engine: &Engine, order: &[usize]) -> String {
+    let mut seen = HashMap::new();
+    let place: HashMap<usize, usize> = order.iter().enumerate().map(|(p, i)| (*i, p)).collect();
+    let places = |list: &[usize]| list.iter().filter_map(|i| place.get(i).copied()).collect();
+    let nodes: Vec<_> = order
+        .iter()
+        .map(|index| {
+            let task = engine.task(*index);
+            let line = line(engine, *index, &mut seen);
+            Box {
+                name: line.task,
+                state: line.state,
+                detail: line.detail,
+                needs: places(&task.needs),
+                after: places(&task.after),
+            }
+        })
+        .collect();
+    svg::svg(&nodes)
+}
+
+/// A task of the graph.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Node {
+    #[serde(flatten)]
+    line: Line,
+    /// Tasks whose outputs it uses.
+    needs: Vec<String>,
+    /// Tasks that come before it.
+    after: Vec<String>,
+}
+
 fn json_form(engine: &Engine, order: &[usize]) -> Result<String> {
     let mut seen = HashMap::new();
     let names = |list: &[usize]| {
@@ -124,11 +161,11 @@ fn json_form(engine: &Engine, order: &[usize]) -> Result<String> {
         .iter()
         .map(|index| {
             let task = engine.task(*index);
-            let line = line(engine, *index, &mut seen);
-            json!({
-                "task": task.name, "kind": task.kind.name(), "needs": names(&task.needs),
-                "after": names(&task.after), "outputs": line.outputs, "state": line.state, "detail": line.detail,
-            })
+            Node {
+                line: line(engine, *index, &mut seen),
+                needs: names(&task.needs),
+                after: names(&task.after),
+            }
         })
         .collect();
     Ok(serde_json::to_string_pretty(&tasks).context("encoding the graph")? + "\n")

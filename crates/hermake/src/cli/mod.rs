@@ -5,13 +5,21 @@
 
 mod args;
 mod check;
+mod color;
+mod complete;
+mod follow;
 mod gc;
 mod graph;
 mod log;
+mod man;
 mod mk;
 mod run;
+mod schema;
+mod stats;
 mod status;
 mod stop;
+mod svg;
+mod trace;
 mod why;
 
 use std::path::PathBuf;
@@ -52,6 +60,7 @@ pub fn main() -> ExitCode {
             run::from_make(&Options::default()),
         )
     } else {
+        complete::answer();
         command(Args::parse())
     };
     match done {
@@ -79,9 +88,8 @@ fn broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn complain(error: &anyhow::Error) {
-    use std::io::Write as _;
-    // one write: errors of parallel tasks don't mix
-    let _ = std::io::stderr().write_all(format!("hermake: {error:#}\n").as_bytes());
+    // in one piece: errors of parallel tasks don't mix
+    crate::report::voice::speak(&format!("hermake: {error:#}\n"));
 }
 
 fn command(args: Args) -> Result<u8> {
@@ -99,6 +107,11 @@ fn command(args: Args) -> Result<u8> {
         Command::Verify(verify) => gc::verify(&verify),
         Command::Check(check) => check::check(&check),
         Command::Stop(stop) => stop::stop(&stop),
+        Command::Trace(trace) => trace::trace(&trace),
+        Command::Stats(stats) => stats::stats(&stats),
+        Command::Schema(schema) => schema::schema(&schema),
+        Command::Completion(completion) => complete::script(&completion),
+        Command::Man(man) => man::man(&man),
     }
 }
 
@@ -125,6 +138,17 @@ fn find_one(engine: &Engine, name: &str) -> Result<usize> {
             None => format!("there is no task `{name}`: `hermake status` lists them"),
         }
     })
+}
+
+/// Writes an answer as JSON.
+fn print_json(answer: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(answer).context("encoding the answer")?;
+    print(&(text + "\n"))
+}
+
+/// An answer as one line of JSON.
+fn json_line(answer: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(answer).context("encoding the answer")
 }
 
 /// Writes data to standard output.

@@ -9,7 +9,7 @@ use crate::engine::walk::was_interrupted;
 use crate::engine::{Engine, Options, Outcome};
 use crate::exec::signals;
 use crate::makeflags::MakeFlags;
-use crate::report::Say;
+use crate::report::{Say, voice};
 
 /// `options` with those of the Make that started us.
 pub(super) fn from_make(options: &Options) -> Options {
@@ -21,15 +21,22 @@ pub(super) fn from_make(options: &Options) -> Options {
         force: options.force || make.force,
         keep_going: options.keep_going || make.keep_going,
         verbose: options.verbose,
+        group: options.group || make.group,
         jobs: options.jobs,
     }
 }
 
 fn open(options: Options) -> Result<Engine> {
-    let say = Say::new(options.verbose, options.silent);
+    let say = Say {
+        group: options.group,
+        ..Say::new(options.verbose, options.silent)
+    };
     let write = !options.dry && !options.question;
     signals::install()?;
     let root = super::root()?;
+    if write {
+        voice::share(root.join("build/.hermake/output.lock"));
+    }
     std::env::set_current_dir(&root).with_context(|| format!("changing to {}", root.display()))?;
     Engine::open(&root, options, say, write)
 }
@@ -53,6 +60,7 @@ pub(super) fn run(run: &Run) -> Result<u8> {
         keep_going: run.keep_going,
         verbose: run.verbose,
         silent: run.silent,
+        group: run.group,
         jobs: run.jobs,
     });
     if let Some(name) = &run.leaf {

@@ -3,19 +3,25 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::args::Status as Args;
+use super::color::Paint;
 use crate::engine::Engine;
 
 /// A task's state in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum State {
+    /// Nothing is to be done.
     Fresh,
+    /// It would run or be restored.
     Stale,
+    /// It is looked at again after another task.
     Waits,
+    /// It can't run.
     Error,
 }
 
@@ -28,15 +34,31 @@ impl State {
             Self::Error => "error",
         }
     }
+
+    pub(super) fn color(self) -> &'static str {
+        match self {
+            Self::Fresh => "32",
+            Self::Stale => "33",
+            Self::Waits => "2",
+            Self::Error => "1;31",
+        }
+    }
 }
 
-#[derive(Debug, Serialize)]
+/// A task and its state.
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Line {
+    /// Its name.
     pub(super) task: String,
+    /// `run`, `fetch`, `render` or `service`.
     pub(super) kind: &'static str,
+    /// Whether it is up to date.
     pub(super) state: State,
+    /// Why it isn't.
     pub(super) detail: String,
+    /// What it is for.
     pub(super) doc: String,
+    /// What it makes, relative to the project's root.
     pub(super) outputs: Vec<String>,
 }
 
@@ -79,11 +101,11 @@ pub(super) fn status(args: &Args) -> Result<u8> {
         .map(|i| line(&engine, *i, &mut seen))
         .collect();
     if args.json {
-        let text = serde_json::to_string_pretty(&lines).context("encoding the status")?;
-        super::print(&(text + "\n"))?;
+        super::print_json(&lines)?;
         return Ok(0);
     }
     let width = lines.iter().map(|l| l.task.len()).max().unwrap_or(0);
+    let paint = Paint::stdout();
     let mut text = String::new();
     for line in lines {
         let detail = if line.detail.is_empty() {
@@ -92,9 +114,9 @@ pub(super) fn status(args: &Args) -> Result<u8> {
             line.detail
         };
         let row = format!(
-            "{:width$}  {:5}  {:7}  {detail}",
+            "{:width$}  {}  {:7}  {detail}",
             line.task,
-            line.state.mark(),
+            paint.code(line.state.color(), &format!("{:5}", line.state.mark())),
             line.kind
         );
         let _ = writeln!(text, "{}", row.trim_end());

@@ -7,13 +7,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::raw::{Project, SandboxMode};
+use super::raw::{Project, SandboxMode, Text};
+use super::secret;
+use super::source::Source;
 use super::task::Task;
 use super::units;
 use crate::fs::{Digest, Fingerprint, atomic};
 
 /// Changes whenever the binary form does.
-const FORMAT: &[u8; 8] = b"hmkgrf04";
+pub const FORMAT: &[u8; 8] = b"hmkgrf05";
+
+/// Marks secret variables in the list of names.
+const SECRET: char = '!';
 
 /// All tasks of a project.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,23 +44,41 @@ pub struct Settings {
     pub store_age: u64,
     /// Runs whose logs are kept.
     pub runs: usize,
+    /// Bytes that their logs may take.
+    pub logs_size: u64,
+    /// Seconds after which logs go.
+    pub logs_age: u64,
+    /// Names of secret variables, with their defaults.
+    pub secrets: Vec<(String, Option<String>)>,
     /// 0 auto, 1 staged, 2 none.
     pub sandbox: u8,
 }
 
 impl Settings {
-    /// From the project file.
-    pub fn new(project: &Project) -> Result<Self> {
+    /// From the project file, whose text is `source`.
+    pub fn new(project: &Project, source: &Source) -> Result<Self> {
+        let size = |text: &Text| {
+            let message = || format!("`{}` is no size like 20GiB", text.get_ref());
+            units::bytes(text.get_ref()).ok_or_else(|| source.error(&text.span(), message()))
+        };
+        let age = |text: &Text| {
+            let message = || format!("`{}` is no time like 90d", text.get_ref());
+            units::seconds(text.get_ref()).ok_or_else(|| source.error(&text.span(), message()))
+        };
         let limits = &project.limits;
+        let secrets = project.secrets.iter().map(|s| {
+            let name = s.get_ref().clone();
+            let default = project.vars.get(&name).cloned();
+            (name, default)
+        });
         Ok(Self {
             cache_dir: project.cache_dir.clone(),
-            store_size: units::bytes(&limits.store_size).with_context(|| {
-                format!("store-size: `{}` is no size like 20GiB", limits.store_size)
-            })?,
-            store_age: units::seconds(&limits.store_age).with_context(|| {
-                format!("store-age: `{}` is no time like 90d", limits.store_age)
-            })?,
+            store_size: size(&limits.store_size)?,
+            store_age: age(&limits.store_age)?,
             runs: limits.runs,
+            logs_size: size(&limits.logs_size)?,
+            logs_age: age(&limits.logs_age)?,
+            secrets: secrets.collect(),
             sandbox: match project.sandbox {
                 SandboxMode::Auto => 0,
                 SandboxMode::Staged => 1,
@@ -81,20 +104,26 @@ impl Graph {
         {
             return Ok(graph);
         }
-        let graph = super::load::load(root, &env)?;
+        let graph = super::load::load(root, &env, write)?;
         if write {
             graph.save(root, &env)?;
         }
         Ok(graph)
     }
 
+    fn is_secret(&self, name: &str) -> bool {
+        self.settings.secrets.iter().any(|(n, _)| n == name)
+    }
+
     fn save(&self, root: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<()> {
-        let names = self
-            .vars
-            .iter()
-            .map(|(n, _)| n.as_str())
-            .collect::<Vec<_>>();
-        let list = names.join("\n");
+        let names = self.vars.iter().map(|(n, _)| {
+            if self.is_secret(n) {
+                format!("{SECRET}{n}")
+            } else {
+                n.clone()
+            }
+        });
+        let list = names.collect::<Vec<_>>().join("\n");
         let folder = folder(root);
         if fs::read_to_string(folder.join("vars")).ok().as_deref() != Some(&list) {
             atomic::write(&folder.join("vars"), list.as_bytes())?;
@@ -115,7 +144,15 @@ fn slot(root: &Path, env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let names = fs::read_to_string(folder(root).join("vars")).ok()?;
     let mut name = String::from("graph");
     if !names.is_empty() {
-        let values: Vec<_> = names.lines().map(|n| format!("{n}={:?}", env(n))).collect();
+        let value = |line: &str| match line.strip_prefix(SECRET) {
+            // a plain hash of a secret in a file's name would help who guesses
+            Some(n) => format!(
+                "{n}={:?}",
+                env(n).map(|v| secret::marked(n, &v, &secret::key(false)))
+            ),
+            None => format!("{line}={:?}", env(line)),
+        };
+        let values: Vec<_> = names.lines().map(value).collect();
         name = Digest::of(values.join("\n").as_bytes()).short();
     }
     Some(folder(root).join(name + ".bin"))
@@ -132,10 +169,15 @@ fn cached(root: &Path, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Opt
             // a parameter file that isn't there was not there before either
             Err(_) => fp.is_unknown(),
         });
-    let vars = graph
-        .vars
-        .iter()
-        .all(|(n, v)| env(n).is_none_or(|now| now == *v));
+    let vars = graph.vars.iter().all(|(n, v)| {
+        env(n).is_none_or(|now| {
+            if graph.is_secret(n) {
+                secret::marked(n, &now, &secret::key(false)) == *v
+            } else {
+                now == *v
+            }
+        })
+    });
     (same && vars).then_some(graph)
 }
 
@@ -148,14 +190,20 @@ pub fn index(tasks: &[Task]) -> HashMap<&str, usize> {
         .collect()
 }
 
-/// The project's root: the nearest folder upwards from `from` with a `hermake.toml`.
+/// The project's root: the nearest folder upwards from `from` with a `hermake.toml`, or else with task files.
 pub fn find_root(from: &Path) -> Result<PathBuf> {
+    let project = |dir: &&Path| dir.join(super::load::PROJECT).is_file();
+    let has_tasks = |dir: &&Path| {
+        let toml = |e: fs::DirEntry| e.path().extension().is_some_and(|x| x == "toml");
+        fs::read_dir(dir.join("tasks")).is_ok_and(|list| list.flatten().any(toml))
+    };
     from.ancestors()
-        .find(|dir| dir.join(super::load::PROJECT).is_file())
+        .find(project)
+        .or_else(|| from.ancestors().find(has_tasks))
         .map(Path::to_path_buf)
         .with_context(|| {
             format!(
-                "no {} in {} or above: create one (it may be empty) at the project's root",
+                "neither {} nor tasks/*.toml in {} or above: write a task file, as docs/tasks.md shows",
                 super::load::PROJECT,
                 from.display()
             )

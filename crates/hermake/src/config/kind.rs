@@ -29,6 +29,10 @@ pub(super) fn of(instance: &Instance<'_>, scope: &Scope<'_>) -> Result<Kind> {
         }
         Ok(argv)
     };
+    let optional = |value: &Option<Spanned<Vec<Text>>>, key: &str| {
+        let given = value.as_ref();
+        given.map(|_| argv(value, key, "service")).transpose()
+    };
     let stray = [
         ("run", raw.run.is_some(), KindName::Run),
         (
@@ -43,6 +47,7 @@ pub(super) fn of(instance: &Instance<'_>, scope: &Scope<'_>) -> Result<Kind> {
         ("ready", raw.ready.is_some(), KindName::Service),
         ("status", raw.status.is_some(), KindName::Service),
         ("stop", raw.stop.is_some(), KindName::Service),
+        ("reload", raw.reload.is_some(), KindName::Service),
     ];
     if let Some((key, ..)) = stray
         .iter()
@@ -58,13 +63,10 @@ pub(super) fn of(instance: &Instance<'_>, scope: &Scope<'_>) -> Result<Kind> {
         }),
         KindName::Service => Ok(Kind::Service(Box::new(Service {
             start: argv(&raw.start, "start", "service")?,
-            ready: raw
-                .ready
-                .as_ref()
-                .map(|_| argv(&raw.ready, "ready", "service"))
-                .transpose()?,
+            ready: optional(&raw.ready, "ready")?,
             status: argv(&raw.status, "status", "service")?,
             stop: argv(&raw.stop, "stop", "service")?,
+            reload: optional(&raw.reload, "reload")?,
         }))),
         KindName::Fetch => fetch(instance, scope, bad),
         KindName::Render => render(instance, scope, bad),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value;
 
 use super::graph::{Graph, Settings};
@@ -11,6 +11,7 @@ use super::params::{Params, from_toml, scalar};
 use super::raw::{self, ParamFile, Project, TaskFile, Text};
 use super::resolve;
 use super::scope::{Scope, Vars};
+use super::secret;
 use super::source::Source;
 use super::task::Output;
 use crate::fs::{Fingerprint, RelPath, glob};
@@ -36,19 +37,24 @@ pub struct Instance<'a> {
     pub vars: BTreeSet<String>,
 }
 
-/// Reads and checks everything below `root`. `env` gives the user's environment.
-pub fn load(root: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Graph> {
-    let source = Source::read(root, PROJECT)?;
+/// Reads and checks everything below `root`. `env` gives the user's environment; `write` says whether the key
+/// that hides secrets may be made.
+pub fn load(root: &Path, env: &dyn Fn(&str) -> Option<String>, write: bool) -> Result<Graph> {
+    let source = Source::read_or_empty(root, PROJECT)?;
     let project: Project = source.parse()?;
-    let vars: Vars = project
-        .vars
-        .iter()
-        .map(|(name, default)| (name.clone(), env(name).unwrap_or_else(|| default.clone())))
-        .collect();
+    let hidden = secret::Hidden::new(&project, write);
+    let values = |env: &dyn Fn(&str) -> Option<String>| -> Vars {
+        let value = |(name, default): (&String, &String)| {
+            let value = env(name).unwrap_or_else(|| default.clone());
+            (name.clone(), hidden.value(name, value))
+        };
+        project.vars.iter().map(value).collect()
+    };
+    let (vars, defaults) = (values(env), values(&|_| None));
     let params = declare(root, &project, &vars, &source)?;
 
     let mut watched = vec![(PROJECT.to_owned(), stat(root, PROJECT))];
-    let sources = task_sources(root, &project, &mut watched)?;
+    let sources = task_sources(root, &project, &source, &mut watched)?;
     for path in params.paths() {
         watched.push((path.to_owned(), stat(root, path)));
     }
@@ -56,6 +62,7 @@ pub fn load(root: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Graph> 
         .iter()
         .map(|s| Ok((s, s.parse::<TaskFile>()?)))
         .collect::<Result<Vec<_>>>()?;
+    secret::check(&project, &source, files.iter().map(|f| &f.1))?;
     let mut instances = Vec::new();
     for (source, file) in &files {
         for (name, task) in &file.task {
@@ -64,13 +71,13 @@ pub fn load(root: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Graph> 
     }
     let by_name = index(&instances)?;
     resolve::outputs(&mut instances, &params, &vars)?;
-    let mut tasks = resolve::tasks(&instances, &by_name, &params, &vars, &project.vars)?;
+    let mut tasks = resolve::tasks(&instances, &by_name, &params, &vars, &defaults)?;
     super::check::graph(&mut tasks, &instances)?;
     Ok(Graph {
         tasks,
         watched,
         vars: vars.into_iter().collect(),
-        settings: Settings::new(&project).context(PROJECT)?,
+        settings: Settings::new(&project, &source)?,
     })
 }
 
@@ -122,15 +129,22 @@ pub fn plain_scope<'a>(
 fn task_sources(
     root: &Path,
     project: &Project,
+    source: &Source,
     watched: &mut Vec<(String, Fingerprint)>,
 ) -> Result<Vec<Source>> {
     let (mut files, mut dirs) = (BTreeSet::<RelPath>::new(), Vec::new());
     let pattern = project.tasks.get_ref();
     glob::expand(root, pattern, &mut files, &mut dirs)?;
-    anyhow::ensure!(
-        !files.is_empty(),
-        "no task file matches `{pattern}` ({PROJECT}: tasks)"
-    );
+    if files.is_empty() {
+        let message = format!("no task file matches `{pattern}`");
+        let span = project.tasks.span();
+        let error = source.error(&span, message.clone());
+        return Err(if span.is_empty() {
+            anyhow::anyhow!("{message}")
+        } else {
+            error.into()
+        });
+    }
     watched.extend(dirs.into_iter().map(|d| (d.path.to_string(), d.fp)));
     let mut sources = Vec::new();
     for file in files {
@@ -180,6 +194,10 @@ fn instantiate<'a>(
     for item in items {
         let scope = plain_scope(source, params, vars, item.as_ref());
         let expanded = scope.string(name)?;
+        if let Some(secret) = secret::first(&expanded) {
+            let message = format!("the secret `{secret}` can't be part of a task's name");
+            return Err(source.error(&name.span(), message).into());
+        }
         let valid = |c: char| c.is_ascii_alphanumeric() || "_-+".contains(c);
         if expanded.is_empty() || !expanded.chars().all(valid) || expanded.starts_with('-') {
             let message =

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::source::{Source, nearest};
@@ -116,8 +116,7 @@ impl Params {
         let value = if path.exists() {
             let source = Source::read(&self.root, &file.path)?;
             Some(if path.extension().is_some_and(|e| e == "json") {
-                serde_json::from_str(&source.text)
-                    .with_context(|| format!("parsing {}", file.path))?
+                source.parse_json()?
             } else {
                 from_toml(toml::Value::Table(source.parse()?))
             })

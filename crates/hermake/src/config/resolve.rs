@@ -8,9 +8,11 @@ use super::load::{Instance, plain_scope};
 use super::params::{Params, canonical};
 use super::raw::Text;
 use super::scope::{Need, Scope, Vars};
+use super::secret;
 use super::source::Source;
-use super::task::{Output, Task};
+use super::task::{Kind, Output, Task};
 use crate::fs::Digest;
+use crate::fs::glob::is_pattern;
 use crate::fs::relpath::normal;
 
 /// Works out the outputs of all tasks: others name them.
@@ -20,6 +22,10 @@ pub fn outputs(instances: &mut [Instance<'_>], params: &Params, vars: &Vars) -> 
         let mut outputs = Vec::new();
         for text in &instance.raw.outputs {
             let path = scope.string(text)?;
+            if let Some(name) = secret::first(&path) {
+                let message = format!("the secret `{name}` can't be part of a path");
+                return Err(instance.source.error(&text.span(), message).into());
+            }
             let bad = |why: &str| {
                 anyhow::Error::from(
                     instance
@@ -163,6 +169,17 @@ fn task(
             .help("declare it in [vars] of hermake.toml and use `env`")
             .into());
     }
+    if let (Kind::Render { .. }, true) = (&task.kind, task.store)
+        && let Some((text, name)) = raw.params.iter().find_map(|text| {
+            let value = task.params.iter().find(|(n, _)| n == text.get_ref());
+            Some((text, secret::first(&value?.1)?))
+        })
+    {
+        let message =
+            format!("what is rendered with the secret `{name}` would be in the shared store");
+        let error = source.error(&text.span(), message);
+        return Err(error.help("add store = false").into());
+    }
     let mut used = instance.vars.clone();
     used.extend(scope.used_vars.take());
     task.id = id(&task.name, &used, vars, defaults);
@@ -196,6 +213,11 @@ fn id(
     let other: Vec<_> = used
         .iter()
         .filter(|v| vars.get(*v) != defaults.get(*v))
+        // a new secret is a change, not another task
+        .filter(|v| {
+            vars.get(*v)
+                .is_none_or(|value| secret::first(value).is_none())
+        })
         .map(|v| format!("{v}={}", vars.get(v).map_or("", String::as_str)))
         .collect();
     if other.is_empty() {
@@ -220,8 +242,18 @@ fn declared(texts: &[Text], scope: &Scope<'_>) -> Result<Vec<(String, String)>> 
 
 /// A path or glob below the project's root, without `.` and `..`.
 pub(super) fn input(source: &Source, text: &Text, path: &str) -> Result<String> {
+    if let Some(name) = secret::first(path) {
+        let message = format!("the secret `{name}` can't be part of a path");
+        return Err(source.error(&text.span(), message).into());
+    }
     let normal = normal(path)
         .map_err(|why| source.error(&text.span(), format!("the input `{path}` {why}")))?;
+    if is_pattern(&normal)
+        && let Err(e) = glob::Pattern::new(&normal)
+    {
+        let message = format!("the input `{path}` is no glob: {}", e.msg);
+        return Err(source.error(&text.span(), message).into());
+    }
     Ok(if path.ends_with('/') {
         normal + "/"
     } else {

@@ -13,6 +13,11 @@ pub struct Source {
     pub text: String,
 }
 
+/// Larger files are refused: parsing them takes minutes and gigabytes.
+const LARGEST: u64 = 16 << 20;
+/// So many characters of a line are shown.
+const SHOWN: usize = 160;
+
 /// What is wrong at a place in a file.
 #[derive(Debug)]
 pub struct Located {
@@ -20,6 +25,8 @@ pub struct Located {
     line: usize,
     column: usize,
     shown: String,
+    /// Column of the place in what is shown.
+    mark: usize,
     message: String,
     help: Option<String>,
 }
@@ -34,7 +41,7 @@ impl fmt::Display for Located {
         writeln!(f, "{pad}--> {}:{}:{}", self.file, self.line, self.column)?;
         writeln!(f, "{pad} |")?;
         writeln!(f, "{number} | {}", self.shown)?;
-        write!(f, "{pad} | {}^", " ".repeat(self.column - 1))?;
+        write!(f, "{pad} | {}^", " ".repeat(self.mark - 1))?;
         if let Some(help) = &self.help {
             write!(f, "\n{pad} = help: {help}")?;
         }
@@ -46,17 +53,40 @@ impl Source {
     /// Reads the file at `root`/`name`.
     pub fn read(root: &Path, name: &str) -> anyhow::Result<Self> {
         use anyhow::Context as _;
-        let text =
-            std::fs::read_to_string(root.join(name)).with_context(|| format!("reading {name}"))?;
+        let what = || format!("reading {name}");
+        let path = root.join(name);
+        let size = std::fs::metadata(&path).with_context(what)?.len();
+        anyhow::ensure!(
+            size <= LARGEST,
+            "{name} is of {}: nobody writes that by hand",
+            super::units::human(size)
+        );
+        let text = std::fs::read_to_string(&path).with_context(what)?;
         Ok(Self {
             name: name.to_owned(),
             text,
         })
     }
 
+    /// The same, but a file that isn't there is an empty one.
+    pub fn read_or_empty(root: &Path, name: &str) -> anyhow::Result<Self> {
+        if root.join(name).exists() {
+            return Self::read(root, name);
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            text: String::new(),
+        })
+    }
+
     /// An error at byte `span` of this file.
     pub fn error(&self, span: &Range<usize>, message: impl Into<String>) -> Located {
         let at = span.start.min(self.text.len());
+        // serde_json counts bytes and may point into a character
+        let at = (0..=at)
+            .rev()
+            .find(|i| self.text.is_char_boundary(*i))
+            .unwrap_or(0);
         let before = self.text.get(..at).unwrap_or("");
         let start = before.rfind('\n').map_or(0, |i| i + 1);
         let shown = self
@@ -66,14 +96,32 @@ impl Source {
             .lines()
             .next()
             .unwrap_or("");
+        let column = before.get(start..).unwrap_or("").chars().count() + 1;
+        let (shown, mark) = window(shown, column);
         Located {
             file: self.name.clone(),
             line: before.matches('\n').count() + 1,
-            column: before.get(start..).unwrap_or("").chars().count() + 1,
-            shown: shown.to_owned(),
+            column,
+            shown,
+            mark,
             message: message.into(),
             help: None,
         }
+    }
+
+    /// Parses the whole file as JSON.
+    pub fn parse_json(&self) -> anyhow::Result<serde_json::Value> {
+        serde_json::from_str(&self.text).map_err(|e| {
+            let before = self
+                .text
+                .split_inclusive('\n')
+                .take(e.line().saturating_sub(1));
+            let at = before.map(str::len).sum::<usize>() + e.column().saturating_sub(1);
+            let text = e.to_string();
+            // the place is shown below
+            let message = text.rsplit_once(" at line ").map_or(text.as_str(), |t| t.0);
+            self.error(&(at..at), message).into()
+        })
     }
 
     /// The line (from 1) of byte `at`.
@@ -117,6 +165,23 @@ impl Located {
     }
 }
 
+/// The part of a long line around `column`, and where the column is in it.
+fn window(line: &str, column: usize) -> (String, usize) {
+    let length = line.chars().count();
+    if length <= SHOWN {
+        return (line.to_owned(), column);
+    }
+    let from = column.saturating_sub(SHOWN / 2).min(length - SHOWN);
+    let mut text: String = line.chars().skip(from).take(SHOWN).collect();
+    if from + SHOWN < length {
+        text.push('…');
+    }
+    if from == 0 {
+        return (text, column);
+    }
+    (format!("…{text}"), column - from + 1)
+}
+
 /// The name most like `wrong`, if any is alike.
 pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names
@@ -124,4 +189,27 @@ pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<
         .filter(|(score, _)| *score > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_shown_in_part() {
+        for at in [0, 5, 500, 995, 999] {
+            let mut text = "é".repeat(1000);
+            text.replace_range(at * 2..at * 2 + 2, "X");
+            let source = Source {
+                name: "t.toml".into(),
+                text,
+            };
+            let told = source.error(&(at * 2..at * 2 + 1), "bad").to_string();
+            let lines: Vec<Vec<char>> = told.lines().map(|l| l.chars().collect()).collect();
+            assert!(lines[3].len() <= SHOWN + 6, "{told}");
+            let mark = lines[4].iter().position(|c| *c == '^').unwrap();
+            assert_eq!(lines[3].get(mark), Some(&'X'), "{told}");
+            assert!(told.contains(&format!("t.toml:1:{}", at + 1)));
+        }
+    }
 }

@@ -105,6 +105,8 @@ pub struct Service {
     pub status: Vec<String>,
     /// Stops it and returns.
     pub stop: Vec<String>,
+    /// Brings a running one up to date, instead of `stop` and `start`.
+    pub reload: Option<Vec<String>>,
 }
 
 impl Kind {

@@ -119,7 +119,7 @@ impl Engine {
         if !quick {
             let plan = self.plan(task)?;
             if plan.key != prev.key {
-                return Ok(Some(Why::of(&plan.manifest, Some(&prev.manifest))));
+                return Ok(Some(self.changed(task, &plan, Some(&prev))));
             }
             if let Err(difference) =
                 self.compare(task, &entries(&prev.outputs), prev.boot != self.boot)
@@ -152,16 +152,8 @@ impl Engine {
         let Some(why) = why else {
             return Ok(Outcome::Fresh);
         };
-        let known = self
-            .plan(task)
-            .ok()
-            .filter(|p| task.store && !self.options.force && self.store.record(&p.key).is_some());
-        let what = if known.is_some() {
-            "would be restored"
-        } else {
-            "would run"
-        };
-        self.tell_would(task, &format!("{what}: {}", why.line()));
+        let forecast = self.forecast(task, why);
+        self.tell_would(task, &forecast.line());
         Ok(Outcome::Would)
     }
 
@@ -199,7 +191,7 @@ impl Engine {
         let plan = self.plan(task)?;
         // with other values of its variables the task is another; what it was with the default ones tells most
         let last = prev.clone().or_else(|| self.state().task(&task.name));
-        let mut why = Why::of(&plan.manifest, last.as_ref().map(|p| &p.manifest));
+        let mut why = self.changed(task, &plan, last.as_ref());
         if self.options.force {
             why = Why::Forced;
         } else if let Some(prev) = prev.as_ref().filter(|p| p.key == plan.key) {
@@ -224,8 +216,13 @@ impl Engine {
             && !self.options.force
             && let Some(record) = self.store.record(&plan.key)
         {
+            let started = crate::runlog::time::now_us();
             match self.restore(task, &record.outputs) {
                 Ok(outputs) => {
+                    self.run().restored(task, &why, started, record.took);
+                    if let Why::Changed { changes } = &why {
+                        self.texts().keep_changed(&self.root, changes);
+                    }
                     self.store.touch(&plan.key);
                     self.say.hit(&task.name, &why.line());
                     self.state().record(&self.state_of(task, plan, outputs))?;
@@ -281,6 +278,9 @@ impl Engine {
                 "an input of `{}` changed while it ran: nothing is recorded, run again",
                 task.name
             );
+        }
+        if task.store {
+            self.texts().keep(&self.root, &plan.manifest.inputs, why);
         }
         let trees = entries(&made.outputs);
         let mut state = self.state_of(task, plan, made.outputs);

@@ -1,7 +1,7 @@
 //! Does a task make the same of the same? It runs twice, in different folders and at different times.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
@@ -104,6 +104,10 @@ fn difference(name: &str, one: Side<'_>, two: Side<'_>) -> Result<Option<String>
     Ok(extra.map(|s| format!("{} is there only once", shown(&s.entry))))
 }
 
+/// So many bytes are shown before the first that differs, and so many in all.
+const BEFORE: u64 = 12;
+const SHOWN: usize = 40;
+
 /// Where two files begin to differ, with the bytes around.
 fn first_byte(one: &Path, two: &Path) -> Result<String> {
     let open = |path: &Path| -> Result<_> {
@@ -111,19 +115,58 @@ fn first_byte(one: &Path, two: &Path) -> Result<String> {
         Ok(BufReader::new(file).bytes())
     };
     let (mut a, mut b) = (open(one)?, open(two)?);
-    let mut at = 0u64;
+    let (mut at, mut line) = (0u64, 1u64);
     loop {
         match (a.next().transpose()?, b.next().transpose()?) {
-            (x, y) if x != y => {
-                let byte = |b: Option<u8>| b.map_or("the end".to_owned(), |b| format!("{b:#04x}"));
-                return Ok(format!(
-                    "differs from byte {at} on: {}, or {}",
-                    byte(x),
-                    byte(y)
-                ));
-            }
+            (x, y) if x != y => break,
             (None, None) => return Ok("differs".to_owned()),
-            _ => at += 1,
+            (x, _) => {
+                at += 1;
+                line += u64::from(x == Some(b'\n'));
+            }
         }
+    }
+    let (one, two) = (around(one, at)?, around(two, at)?);
+    Ok(format!(
+        "differs from byte {at} on (line {line}): `{one}`, or `{two}`"
+    ))
+}
+
+/// The bytes around `at`, as text.
+fn around(path: &Path, at: u64) -> Result<String> {
+    let what = || format!("reading {}", path.display());
+    let mut file = File::open(path).with_context(what)?;
+    let from = at.saturating_sub(BEFORE);
+    file.seek(SeekFrom::Start(from)).with_context(what)?;
+    let mut bytes = Vec::new();
+    file.take(SHOWN as u64)
+        .read_to_end(&mut bytes)
+        .with_context(what)?;
+    let ends = if bytes.len() < SHOWN { "" } else { "…" };
+    let begins = if from > 0 { "…" } else { "" };
+    Ok(format!("{begins}{}{ends}", bytes.escape_ascii()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_that_differs_is_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = |a: &[u8], b: &[u8]| {
+            let (one, two) = (dir.path().join("a"), dir.path().join("b"));
+            std::fs::write(&one, a).unwrap();
+            std::fs::write(&two, b).unwrap();
+            first_byte(&one, &two).unwrap()
+        };
+        assert_eq!(
+            told(b"first\nat 12:00\n", b"first\nat 12:01\n"),
+            r"differs from byte 13 on (line 2): `…irst\nat 12:00\n`, or `…irst\nat 12:01\n`"
+        );
+        assert_eq!(
+            told(b"", b"\0x"),
+            r"differs from byte 0 on (line 1): ``, or `\x00x`"
+        );
     }
 }

@@ -116,11 +116,12 @@ impl Engine {
         let mut live = self.say.live(&task.name, true);
         let mut last = None;
         for url in urls {
+            let url = &self.secrets().fill(url);
             for attempt in 0..TRIES {
                 if attempt > 0 {
                     pause(Duration::from_millis(500 << attempt))?;
                 }
-                log.note(&format!("GET {url}"));
+                log.note(&self.secrets().mask(&format!("GET {url}")));
                 let resumed = fs::metadata(partial).is_ok_and(|m| m.len() > 0);
                 let got = get(&agent, url, partial, &mut live).and_then(|()| {
                     let is = Hasher::of_file(digest, partial).map_err(Trouble::Never)?;
@@ -143,12 +144,13 @@ impl Engine {
                         return Ok(());
                     }
                     Err(Trouble::Again(e)) => {
-                        log.note(&format!("{e:#}"));
-                        self.say.note(&task.name, &format!("{e:#}; trying again"));
+                        let what = self.secrets().mask(&format!("{e:#}"));
+                        log.note(&what);
+                        self.say.note(&task.name, &format!("{what}; trying again"));
                         last = Some(e);
                     }
                     Err(Trouble::Never(e)) => {
-                        log.note(&format!("{e:#}"));
+                        log.note(&self.secrets().mask(&format!("{e:#}")));
                         last = Some(e);
                         break;
                     }

@@ -1,7 +1,8 @@
 //! Which line to add to a task that failed because it read what it did not declare.
 
 use super::Engine;
-use crate::config::Task;
+use super::plan::named;
+use crate::config::{Kind, Task};
 use crate::exec::sandbox::bwrap;
 use crate::runlog::TaskLog;
 
@@ -13,7 +14,12 @@ impl Engine {
             return hints;
         }
         let own = self.root.display().to_string();
-        for line in log.tail() {
+        let mut lines = log.tail();
+        // what it printed tells more, but some commands fail without a word
+        if let Kind::Run { argv } = &task.kind {
+            lines.extend(argv.iter().map(|a| named(task, a)));
+        }
+        for line in lines {
             for word in line.split(|c: char| c.is_whitespace() || "'\"`:,;()[]<>‘’“”".contains(c))
             {
                 // as the task sees the project, or as it is
@@ -22,6 +28,11 @@ impl Engine {
                     .find_map(|root| word.strip_prefix(*root)?.strip_prefix('/'))
                     .unwrap_or(word);
                 let Ok(path) = crate::fs::relpath::normal(word) else {
+                    if let Some(hint) = outside(task, word)
+                        && !hints.contains(&hint)
+                    {
+                        hints.push(hint);
+                    }
                     continue;
                 };
                 let declared = task.inputs.iter().any(|i| {
@@ -62,4 +73,21 @@ impl Engine {
         hints.truncate(3);
         hints
     }
+}
+
+/// Folders that every task sees something of.
+const SEEN: [&str; 10] = [
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/dev", "/tmp",
+];
+
+/// A file elsewhere on the machine.
+fn outside(task: &Task, word: &str) -> Option<String> {
+    let path = std::path::Path::new(word);
+    let seen = SEEN.iter().any(|dir| path.starts_with(dir));
+    (path.is_absolute() && !seen && !task.tools.iter().any(|t| t == word) && path.is_file()).then(|| {
+        format!(
+            "{word} is outside of the project, where a task sees nothing: have it in the project and add it to `inputs` at {}, or to `tools` if it is a program",
+            task.at
+        )
+    })
 }

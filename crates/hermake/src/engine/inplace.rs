@@ -46,6 +46,7 @@ impl Engine {
         let stage = Stage::new(&self.folder(), Use::Outputs)?;
         stage.room_for(&task.outputs)?;
         let staged = |text: &str| {
+            let text = &self.secrets().fill(text);
             fill_outputs(text, |i| {
                 let path = task
                     .outputs

@@ -2,7 +2,9 @@
 
 pub mod bring;
 pub mod determinism;
+pub mod earlier;
 pub mod fetch;
+pub mod forecast;
 pub mod hints;
 pub mod inplace;
 pub mod outputs;
@@ -21,13 +23,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use anyhow::Result;
 
+use crate::config::secret::Secrets;
 use crate::config::{Graph, Task};
 use crate::exec::sandbox::Sandbox;
 use crate::exec::tools::Finder;
 use crate::report::Say;
-use crate::runlog::Run;
+use crate::runlog::{Limits, Run};
 use crate::state::{StatCache, State};
 use crate::store::Store;
+use crate::texts::Texts;
 
 /// What the user asked for.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +52,8 @@ pub struct Options {
     pub verbose: bool,
     /// Tell of failures only.
     pub silent: bool,
+    /// Show what a task prints in one piece.
+    pub group: bool,
     /// Tasks at a time.
     pub jobs: Option<usize>,
 }
@@ -82,6 +88,8 @@ pub struct Engine {
     cache: OnceLock<StatCache>,
     finder: Finder,
     run: OnceLock<Arc<Run>>,
+    texts: OnceLock<Texts>,
+    secrets: OnceLock<Secrets>,
     sandbox: OnceLock<Option<Box<dyn Sandbox>>>,
     /// True if the working directory is the root: then paths need not be made absolute, and the kernel has
     /// fewer names to look up for each `stat`.
@@ -109,6 +117,8 @@ impl Engine {
             cache: OnceLock::new(),
             finder: Finder::new(root, path.as_deref()),
             run: OnceLock::new(),
+            texts: OnceLock::new(),
+            secrets: OnceLock::new(),
             sandbox: OnceLock::new(),
             inside: Mutex::default(),
             here: std::env::current_dir().is_ok_and(|dir| dir == root),
@@ -155,8 +165,25 @@ impl Engine {
 
     /// The run that this process belongs to; begun when the first task runs.
     pub fn run(&self) -> &Arc<Run> {
+        let settings = &self.graph.settings;
+        let limits = Limits {
+            runs: settings.runs,
+            size: settings.logs_size,
+            age: settings.logs_age,
+        };
         self.run
-            .get_or_init(|| Arc::new(Run::begin(&self.folder(), self.graph.settings.runs)))
+            .get_or_init(|| Arc::new(Run::begin(&self.folder(), limits)))
+    }
+
+    /// Values of secret variables.
+    pub fn secrets(&self) -> &Secrets {
+        self.secrets
+            .get_or_init(|| Secrets::new(&self.graph.settings.secrets))
+    }
+
+    /// Earlier texts of inputs.
+    pub fn texts(&self) -> &Texts {
+        self.texts.get_or_init(|| Texts::new(&self.folder()))
     }
 
     /// Keeps the store within its limits if it grew; a failure to do so is no failure of the run.

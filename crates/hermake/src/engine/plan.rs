@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::Engine;
 use crate::config::task::fill_outputs;
+use crate::config::written;
 use crate::config::{Kind, Task};
 use crate::exec::tools::members;
 use crate::fs::glob::{self, Listed};
@@ -132,11 +133,7 @@ impl Engine {
                 let mut matched = BTreeSet::new();
                 glob::expand(&self.root, input, &mut matched, dirs)?;
                 if input.ends_with('/') && matched.is_empty() && !self.root.join(input).is_dir() {
-                    bail!(
-                        "the input `{input}` of `{}` ({}) is no folder",
-                        task.name,
-                        task.at
-                    );
+                    return Err(self.bad_input(task, input, "is no folder"));
                 }
                 let own = |p: &RelPath| {
                     let path = p.to_string();
@@ -172,30 +169,36 @@ impl Engine {
         let whose = || format!("the input `{path}` of `{}` ({})", task.name, task.at);
         let meta = match fs::metadata(&full) {
             Ok(meta) => meta,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => bail!("{} is not there", whose()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(self.bad_input(task, &path.to_string(), "is not there"));
+            }
             Err(e) => return Err(e).with_context(whose),
         };
         if meta.is_dir() {
-            bail!(
-                "{} is a folder: write `{path}/` for all files below it",
-                whose()
-            );
+            let what = format!("is a folder: write `{path}/` for all files below it");
+            return Err(self.bad_input(task, &path.to_string(), &what));
         }
         if !meta.is_file() {
-            bail!("{} is neither file nor folder", whose());
+            return Err(self.bad_input(task, &path.to_string(), "is neither file nor folder"));
         }
         // a symlink below the project must not lead out of it
         if let Some(real) = self.leads_out(&full)? {
-            bail!(
-                "{} leads out of the project, to {}",
-                whose(),
-                real.display()
-            );
+            let what = format!("leads out of the project, to {}", real.display());
+            return Err(self.bad_input(task, &path.to_string(), &what));
         }
         let executable = meta.permissions().mode() & 0o111 != 0;
         let raw = Fingerprint::of(&meta);
         let (digest, fp) = self.cache().digest(path, raw).with_context(whose)?;
         Ok((executable, digest, fp, raw))
+    }
+
+    fn bad_input(&self, task: &Task, input: &str, what: &str) -> anyhow::Error {
+        let message = format!(
+            "the input `{input}` of `{}` ({}) {what}",
+            task.name, task.at
+        );
+        let known = written::beside(&self.root, input);
+        written::error(&self.root, &task.at, input, message, &known)
     }
 
     /// True if the inputs are still those that `plan` was made of: a task that ran meanwhile has seen them.
@@ -225,10 +228,10 @@ impl Engine {
     fn tools_of(&self, task: &Task) -> Result<(Vec<(String, Digest)>, Vec<ToolFile>)> {
         let (mut digests, mut files) = (Vec::new(), Vec::new());
         for tool in &task.tools {
-            let programs = self
-                .finder
-                .all(std::slice::from_ref(tool))
-                .with_context(|| format!("task `{}` ({})", task.name, task.at))?;
+            let programs = self.finder.all(std::slice::from_ref(tool)).map_err(|e| {
+                let message = format!("task `{}` ({}): {e:#}", task.name, task.at);
+                written::error(&self.root, &task.at, tool, message, &written::programs())
+            })?;
             let mut hasher = blake3::Hasher::new();
             for (name, path) in programs {
                 let meta =
@@ -306,6 +309,7 @@ fn command(task: &Task) -> Vec<(String, String)> {
             list("start", &service.start);
             list("ready", service.ready.as_deref().unwrap_or_default());
             list("stop", &service.stop);
+            list("reload", service.reload.as_deref().unwrap_or_default());
         }
         Kind::Fetch { urls, digest } => {
             list("url", urls);

@@ -43,7 +43,8 @@ impl Engine {
     ) -> Result<String> {
         let mut values = Map::new();
         for (dotted, json) in &task.params {
-            let value = serde_json::from_str(json).context("a parameter")?;
+            let mut value = serde_json::from_str(json).context("a parameter")?;
+            self.secrets().fill_json(&mut value);
             insert(&mut values, dotted, value);
         }
         for (name, path) in context {

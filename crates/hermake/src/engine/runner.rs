@@ -41,12 +41,14 @@ impl Engine {
     /// Runs `spec` and writes its log; an end other than good is an error.
     pub(super) fn command(&self, task: &Task, spec: &Spec, log: &mut TaskLog) -> Result<()> {
         let mut live = self.say.live(&task.name, task.progress);
+        let from = log.took_us();
         let end = command::run(spec, &mut |stream, line| {
-            let text = String::from_utf8_lossy(line);
+            let text = self.secrets().mask(&String::from_utf8_lossy(line));
             live.line(&text);
             log.line(stream, &text);
         });
         live.finish();
+        log.span(&task.name, from);
         let end = match end {
             Ok(end) => match &spec.note {
                 Some(stage) => sandbox::init::explain(stage, end),
@@ -100,6 +102,7 @@ impl Engine {
         what: &str,
         interrupted: bool,
     ) -> anyhow::Error {
+        let what = &self.secrets().mask(what);
         log.note(what);
         let ending = if interrupted {
             Ending::Interrupted

@@ -22,9 +22,12 @@ impl Engine {
         env.extend(
             task.env
                 .iter()
-                .map(|(k, v)| (k.into(), named(task, v).into())),
+                .map(|(k, v)| (k.into(), self.secrets().fill(&named(task, v)).into())),
         );
-        let words = argv.iter().map(|a| named(task, a).into()).collect();
+        let words = argv
+            .iter()
+            .map(|a| self.secrets().fill(&named(task, a)).into())
+            .collect();
         Ok(Spec {
             argv: self.with_program(task, words, &self.tool_folder(task)?)?,
             cwd: self.root.clone(),
@@ -52,7 +55,7 @@ impl Engine {
             why = Why::Forced;
         } else if let Some(prev) = &prev {
             if prev.key != plan.key {
-                why = Why::of(&plan.manifest, Some(&prev.manifest));
+                why = self.changed(task, &plan, Some(prev));
             } else if running {
                 match self.compare(task, &entries(&prev.outputs), true) {
                     Ok(outputs) => {
@@ -76,10 +79,18 @@ impl Engine {
         // not before it is up is anything known of it: a kill in between makes the next call start again
         self.state().forget(&task.id)?;
         // What runs without a record is what an interrupted call started: `start` goes on from it.
-        if running && !matches!(why, Why::NoRecord) {
-            self.step(task, "stop", &service.stop, &mut log)?;
+        let outdated = running && !matches!(why, Why::NoRecord);
+        match &service.reload {
+            Some(reload) if outdated && !self.options.force => {
+                self.step(task, "reload", reload, &mut log)?;
+            }
+            _ => {
+                if outdated {
+                    self.step(task, "stop", &service.stop, &mut log)?;
+                }
+                self.step(task, "start", &service.start, &mut log)?;
+            }
         }
-        self.step(task, "start", &service.start, &mut log)?;
         if let Some(ready) = &service.ready {
             self.step(task, "ready", ready, &mut log)?;
         }

@@ -106,7 +106,10 @@ impl Engine {
         sandbox: Option<&dyn Sandbox>,
     ) -> Result<Spec> {
         let programs = self.finder.all(&task.tools)?;
-        let argv: Vec<OsString> = argv.iter().map(|a| named(task, a).into()).collect();
+        let argv: Vec<OsString> = argv
+            .iter()
+            .map(|a| self.secrets().fill(&named(task, a)).into())
+            .collect();
         let argv = self.with_program(task, argv, &tools::folder(&self.folder(), &programs)?)?;
         let cell = Cell {
             stage: &stage.dir,
@@ -145,7 +148,7 @@ impl Engine {
         env.extend(
             task.env
                 .iter()
-                .map(|(k, v)| (k.into(), named(task, v).into())),
+                .map(|(k, v)| (k.into(), self.secrets().fill(&named(task, v)).into())),
         );
         Ok(Spec {
             argv: wrapped.argv,

@@ -1,12 +1,13 @@
 //! Why a task runs.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::outputs::Difference;
 use crate::manifest::{Change, Manifest};
 
 /// The reason for a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "reason")]
 pub enum Why {
     /// There is no result of it, here or in the store.
@@ -36,12 +37,22 @@ pub enum Why {
 
 impl Why {
     /// From the last manifest here, if there is one.
-    pub fn of(now: &Manifest, last: Option<&Manifest>) -> Self {
+    /// `at` says where a change is written, if it is in a task file.
+    pub fn of(
+        now: &Manifest,
+        last: Option<&Manifest>,
+        at: &dyn Fn(&Change) -> Option<String>,
+    ) -> Self {
         match last {
             None => Self::NoRecord,
             Some(last) => match now.changes(last) {
                 changes if changes.is_empty() => Self::NoRecord,
-                changes => Self::Changed { changes },
+                mut changes => {
+                    for change in &mut changes {
+                        change.at = at(change);
+                    }
+                    Self::Changed { changes }
+                }
             },
         }
     }

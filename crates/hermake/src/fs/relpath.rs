@@ -105,4 +105,15 @@ mod tests {
         assert!(normal(".").is_err());
         assert_eq!(normal("./a//b/"), Ok("a/b".to_owned()));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_accepted_stays_inside(path in "(\\.\\.|\\.|/|[a-z]{1,3}|\\PC){0,8}") {
+            if let Ok(normal) = normal(&path) {
+                proptest::prop_assert!(!normal.starts_with('/') && !normal.is_empty());
+                proptest::prop_assert!(!normal.split('/').any(|part| part == ".." || part == "." || part.is_empty()));
+                proptest::prop_assert_eq!(super::normal(&normal), Ok(normal.clone()));
+            }
+        }
+    }
 }

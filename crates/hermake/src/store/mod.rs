@@ -145,7 +145,8 @@ impl Store {
     }
 }
 
-fn default_folder() -> Result<PathBuf> {
+/// Where the store is if nothing else is said.
+pub fn default_folder() -> Result<PathBuf> {
     let set = |name: &str| {
         std::env::var_os(name)
             .filter(|v| !v.is_empty())

@@ -10,7 +10,7 @@ use crate::fs::tree::Entry;
 use crate::fs::{Digest, atomic};
 
 /// Another format gets another mark; records with another mark are ignored.
-const MARK: &[u8; 8] = b"hmkrec03";
+pub const MARK: &[u8; 8] = b"hmkrec03";
 
 /// A result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,6 +40,13 @@ impl Store {
         }
         let record: Record = postcard::from_bytes(payload).ok()?;
         (record.key == *key).then_some(record)
+    }
+
+    /// All results that can be read.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        super::gc::entries(&self.root.join("records"))
+            .into_iter()
+            .filter_map(|(_, key)| self.record(&key?))
     }
 
     /// Keeps `record`; its content must be in the store already.

@@ -5,7 +5,7 @@ use super::{Digest, Store};
 use crate::fs::tree::Node;
 
 /// What was found.
-#[derive(Debug, Default, serde::Serialize)]
+#[derive(Debug, Default, serde::Serialize, schemars::JsonSchema)]
 pub struct Report {
     /// Blobs that were read.
     pub blobs: usize,

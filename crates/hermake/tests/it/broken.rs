@@ -4,11 +4,12 @@ use crate::space::Space;
 
 fn message(tasks: &str) -> String {
     let space = Space::new(tasks);
-    space.write("hermake.toml", "[params]\nlab = \"lab.toml\"\nhost = { file = \"build/host.toml\", hint = \"run `make configure`\" }\n[vars]\nLAB = \"lab\"\n");
+    space.write("hermake.toml", "[params]\nlab = \"lab.toml\"\njson = \"a.json\"\nhost = { file = \"build/host.toml\", hint = \"run `make configure`\" }\n[vars]\nLAB = \"lab\"\n");
     space.write(
         "lab.toml",
         "[server]\nmemory = \"1GiB\"\n[[target]]\nname = \"a\"\n",
     );
+    space.write("a.json", "{\n  \"é\": 1,\n  \"a\" 2\n}\n");
     let ran = space.call(&["run"]);
     assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(!space.exists("build"), "nothing was written");
@@ -95,6 +96,18 @@ fn mistakes() {
             "[task.a]\nrun = [\"true\"]\npass-env = [\"TERM\"]\n",
         ),
         (
+            "a bad glob",
+            "[task.a]\nrun = [\"true\"]\ninputs = [\"src/[a.txt\"]\n",
+        ),
+        (
+            "a bad glob of needs",
+            "[task.a]\nrun = [\"true\"]\nneeds = [\"a**b\"]\n",
+        ),
+        (
+            "a file that is no JSON",
+            "[task.a]\nrun = [\"true\", \"{{ json.a }}\"]\n",
+        ),
+        (
             "each of a table",
             "[task.a]\neach = \"lab.server\"\nrun = [\"true\"]\n",
         ),
@@ -153,6 +166,83 @@ fn symlinks_that_lead_out_are_refused() {
 }
 
 #[test]
+fn mistakes_in_the_project_file() {
+    let mut text = String::new();
+    for project in [
+        "[limits]\nstore-size = \"big\"\n",
+        "[limits]\nlogs-age = \"soon\"\n",
+        "[limits]\nruns = -3\n",
+        "[limit]\nruns = 3\n",
+        "tasks = \"task/*.toml\"\n",
+        "sandbox = \"stagd\"\n",
+        "[params]\nhost = { fil = \"build/host.toml\" }\n",
+        "[vars]\nA = 1\n",
+        "secrets = [\"TOKN\"]\n[vars]\nTOKEN = \"\"\n",
+    ] {
+        let space = Space::chain();
+        space.write("hermake.toml", project);
+        let ran = space.call(&["run"]);
+        assert_eq!(ran.code, 2, "{}", ran.err);
+        assert!(!space.exists("build"), "nothing was written");
+        text += &(ran.err + "\n");
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn mistakes_that_show_when_it_runs() {
+    let space = Space::new(
+        r#"
+[task.in]
+inputs = ["src/a.text"]
+tools = ["sh"]
+run = ["sh", "-c", "exit 0"]
+[task.dir]
+inputs = ["sorce/"]
+tools = ["sh"]
+run = ["sh", "-c", "exit 0"]
+[task.tool]
+tools = ["sh", "sleeep"]
+run = ["sh", "-c", "exit 0"]
+"#,
+    );
+    space.write("src/a.txt", "");
+    space.write("source/b.txt", "");
+    let mut text = String::new();
+    for args in [
+        &["run", "in"][..],
+        &["run", "dir"],
+        &["run", "tool"],
+        &["run", "tol"],
+        &["why", "ni"],
+        &["status", "direct"],
+        &["graph", "xyz"],
+        &["log", "-t", "inn"],
+        &["stop", "in"],
+    ] {
+        let ran = space.call(args);
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.err);
+        text += &format!("# {}\n{}\n", args.join(" "), ran.err);
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_file_that_nobody_wrote_is_refused() {
+    let space = Space::chain();
+    space.write("tasks/all.toml", &"[task.b]\n".repeat(2 << 20));
+    let ran = space.call(&["run"]);
+    assert!(
+        ran.code == 2
+            && ran
+                .err
+                .contains("tasks/all.toml is of 18.0 MiB: nobody writes that by hand"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
 fn a_leaf_whose_need_is_not_up_to_date_says_so() {
     let space = Space::chain();
     let ran = space.call(&["run", "--leaf", "last"]);
@@ -191,8 +281,47 @@ timeout = "3m"
 when = { "lab.server.memory" = "1GiB" }
 "#;
 
+const PROJECT: &str = r#"
+tasks = "tasks/*.toml"
+cache-dir = "cache"
+sandbox = "auto"
+secrets = ["TOKEN"]
+[params]
+lab = "lab.toml"
+host = { file = "host.json", hint = "make it" }
+[vars]
+LAB = "lab"
+TOKEN = ""
+[limits]
+store-size = "20GiB"
+store-age = "90d"
+runs = 200
+logs-size = "1GiB"
+logs-age = "90d"
+"#;
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_edit_of_the_project_file_makes_the_parser_panic(
+        edits in proptest::collection::vec((0usize..400, 0usize..12, "[\\PC\n]{0,6}|\\{\\{|\\}\\}|\"|\\.\\./|\\*\\*|\\[|\u{e9}|-?[0-9]{1,25}(GiB|d)?"), 1..4)
+    ) {
+        let mut text: Vec<char> = PROJECT.chars().collect();
+        for (at, length, new) in edits {
+            let at = at.min(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, new.chars());
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("tasks")).unwrap();
+        let write = |name: &str, content: &str| std::fs::write(dir.path().join(name), content).unwrap();
+        write("hermake.toml", &text.iter().collect::<String>());
+        write("lab.toml", "[server]\nmemory = \"1GiB\"\n");
+        write("host.json", "{\"os\": \"linux\"}");
+        write("tasks/all.toml", "[task.a]\nrun = [\"true\", \"{{ lab.server.memory }} {{ host.os }} {{ vars.LAB }}\"]\nenv = { T = \"{{ vars.TOKEN }}\" }\n");
+        let _ = hermake::config::load::load(dir.path(), &|_| None, false);
+    }
 
     #[test]
     fn no_edit_of_a_task_file_makes_the_parser_panic(
@@ -210,7 +339,7 @@ proptest::proptest! {
         write("hermake.toml", "[params]\nlab = \"lab.toml\"\n[vars]\nLAB = \"x\"\n");
         write("lab.toml", "[server]\nmemory = \"1GiB\"\n[[target]]\nname = \"a\"\n[[target]]\nname = \"b\"\n");
         write("tasks/all.toml", &text.iter().collect::<String>());
-        match hermake::config::load::load(dir.path(), &|_| None) {
+        match hermake::config::load::load(dir.path(), &|_| None, false) {
             Ok(graph) => proptest::prop_assert!(graph.tasks.len() < 100),
             Err(e) => {
                 let text = format!("{e:#}");

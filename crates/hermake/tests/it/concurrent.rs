@@ -127,3 +127,41 @@ fn values_of_a_variable_side_by_side() {
         );
     }
 }
+
+#[test]
+fn two_makes_at_once_on_two_checkouts_that_share_the_store() {
+    let one = slow();
+    let two = one.sibling("two");
+    let start = |space: &Space| {
+        space
+            .make(&["-j4", "b"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    finish(vec![start(&one), start(&two)]);
+    let mut ran = [one.index(), two.index()].concat();
+    ran.sort();
+    assert_eq!(ran, ["a", "b"], "every task once");
+    for space in [&one, &two] {
+        assert_eq!(space.read("build/b"), "text\n".repeat(16));
+    }
+}
+
+#[test]
+fn fifty_makes_at_once() {
+    let space = slow();
+    space.make(&["b"]).arg("-n").output().unwrap();
+    let start = || {
+        space
+            .make(&["-j2", "b"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    finish((0..50).map(|_| start()).collect());
+    assert_eq!(space.index(), ["a", "b"]);
+    assert_eq!(space.read("build/b"), "text\n".repeat(16));
+}

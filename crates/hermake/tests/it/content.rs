@@ -289,3 +289,30 @@ fn one_file_of_a_folder_that_another_task_makes() {
     assert_eq!(space.run(&["one"]), ["split", "one"]);
     assert_eq!(space.read("build/one"), "d\n");
 }
+
+#[test]
+fn another_platform_is_another_key() {
+    let space = Space::chain();
+    space.run(&["last"]);
+    // as if this checkout, with its outputs, had been used on another machine
+    let mut state = hermake::state::State::open(&space.path(""));
+    for name in ["upper", "first", "last"] {
+        let mut task = state.task(name).unwrap();
+        task.manifest.platform = task
+            .manifest
+            .platform
+            .replace(std::env::consts::ARCH, "vax");
+        task.key = task.manifest.key();
+        state.record(&task).unwrap();
+    }
+    fs::remove_dir_all(space.store().join("records")).unwrap();
+    let dry = space.call(&["run", "-n", "--leaf", "upper"]);
+    assert!(
+        dry.err
+            .contains("upper: would run: platform changed (hermake 1 linux-vax → "),
+        "{}",
+        dry.err
+    );
+    assert_eq!(space.run(&["last"]), ["upper", "first", "last"]);
+    assert_eq!(space.run(&["last"]), NONE);
+}

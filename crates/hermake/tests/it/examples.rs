@@ -81,3 +81,31 @@ fn a_document() {
     space.write("chapters/zero.txt", "Nothing more.\n");
     assert_eq!(make(&space, &[]), ["book", "chapter-zero"]);
 }
+
+#[test]
+fn what_the_manual_shows_works() {
+    let text = include_str!("../../../../docs/make.md");
+    let block = |kind: &str| {
+        let start = format!("```{kind}\n");
+        let rest = text.split(&start).nth(1).unwrap();
+        rest.split("```").next().unwrap()
+    };
+    let space = Space::new("");
+    for file in ["hermake.toml", "tasks/all.toml"] {
+        fs::remove_file(space.path(file)).unwrap();
+    }
+    space.write("tasks/hello.toml", block("toml"));
+    let hermake = format!("$(shell {} mk)", env!("CARGO_BIN_EXE_hermake"));
+    space.write(
+        "Makefile",
+        &block("make").replace("$(shell hermake mk)", &hermake),
+    );
+    space.write(
+        "hello.c",
+        "#include <stdio.h>\nint main(void) { return puts(\"hello\") < 0; }\n",
+    );
+    assert_eq!(make(&space, &[]), ["hello"]);
+    let said = space.command("build/hello").output().unwrap();
+    assert_eq!(said.stdout, b"hello\n");
+    assert!(make(&space, &["build/hello"]).is_empty());
+}

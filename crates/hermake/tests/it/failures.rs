@@ -129,7 +129,7 @@ fn interrupted() {
 }
 
 pub(crate) fn wait_for(done: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(90);
     while !done() {
         assert!(Instant::now() < until, "waited too long");
         std::thread::sleep(Duration::from_millis(10));
@@ -159,6 +159,36 @@ fn undeclared_reads_fail_and_name_the_line_to_add() {
         "build/made is made by `made`, which this task does not declare: add needs = [\"made\"] at tasks/all.toml:6",
     ] {
         assert!(ran.err.contains(hint), "{}", ran.err);
+    }
+}
+
+#[test]
+fn reads_that_fail_without_a_word_are_named_too() {
+    let space = Space::new(
+        r#"
+        [task.t]
+        tools = ["sh", "cat"]
+        run = ["sh", "-c", "cat secret.txt 2> /dev/null || exit 3"]
+        [task.u]
+        tools = ["cat"]
+        run = ["cat", "/etc/hostname"]
+        "#,
+    );
+    space.write("secret.txt", "x");
+    let ran = space.call(&["run", "t"]);
+    assert!(
+        ran.err.contains("secret.txt is there but not declared: add inputs = [\"secret.txt\"] at tasks/all.toml:2"),
+        "{}",
+        ran.err
+    );
+    if Path::new("/etc/hostname").is_file() {
+        let ran = space.call(&["run", "u"]);
+        assert!(
+            ran.err
+                .contains("/etc/hostname is outside of the project, where a task sees nothing"),
+            "{}",
+            ran.err
+        );
     }
 }
 

@@ -9,6 +9,7 @@
     reason = "tests may be slow and short"
 )]
 
+mod answers;
 mod broken;
 mod concurrent;
 mod content;
@@ -16,10 +17,15 @@ mod examples;
 mod failures;
 mod fetch;
 mod kill;
+mod logs;
 mod make;
 mod messages;
 mod outputs;
 mod sandbox;
+mod schema;
+mod secrets;
 mod service;
 mod space;
 mod store;
+mod terminal;
+mod why;

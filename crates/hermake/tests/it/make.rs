@@ -25,6 +25,43 @@ fn builds_then_says_nothing() {
 }
 
 #[test]
+fn an_include_and_a_folder_of_tasks_are_all_it_takes() {
+    let space = Space::chain();
+    fs::remove_file(space.path("hermake.toml")).unwrap();
+    let first = make(&space, &[]);
+    assert_eq!(first.code, 0, "{}", first.err);
+    assert_eq!(space.read("build/last.txt"), "HELend\n");
+    assert_eq!(make(&space, &["-q"]).code, 0);
+    // from a folder below, too
+    let below = space
+        .hermake()
+        .args(["status", "last"])
+        .current_dir(space.path("src"))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&below.stdout), "last  ok     run\n");
+    // and it is seen when there is one after all
+    space.write("hermake.toml", "[limits]\nruns = \"many\"\n");
+    let wrong = space.call(&["run"]);
+    assert!(
+        wrong.code == 2 && wrong.err.contains("--> hermake.toml:2:8"),
+        "{}",
+        wrong.err
+    );
+    let nowhere = space
+        .hermake()
+        .arg("run")
+        .current_dir(space.path(".."))
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&nowhere.stderr).into_owned();
+    assert!(
+        err.contains("neither hermake.toml nor tasks/*.toml in"),
+        "{err}"
+    );
+}
+
+#[test]
 fn outputs_are_targets() {
     let space = Space::chain();
     assert_eq!(make(&space, &["build/upper.txt"]).code, 0);
@@ -328,4 +365,193 @@ fn a_fifo_jobserver_is_used() {
     let mut back = [0; 2];
     std::io::Read::read_exact(&mut held, &mut back).unwrap();
     assert_eq!(&back, b"++", "all tokens are back");
+}
+
+/// Four tasks that print several lines each, with pauses, and one that prints a very long one.
+fn talkers() -> Space {
+    let mut tasks: String = (0..4)
+        .map(|i| {
+            format!(
+                "[task.t{i}]\nprogress = true\ntools = [\"sh\", \"sleep\"]\nrun = [\"sh\", \"-c\", \"for n in 1 2 3; do echo t{i} says $n; sleep 0.05; done\"]\n"
+            )
+        })
+        .collect();
+    tasks += "[task.all]\nneeds = [\"t*\"]\ntools = [\"sh\"]\nrun = [\"sh\", \"-c\", \"exit 0\"]\n";
+    let space = Space::new(&tasks);
+    space.write(
+        "Makefile",
+        &format!(
+            "MAKEFLAGS += -rR\nfirst: all\ninclude $(shell {} mk)\n",
+            env!("CARGO_BIN_EXE_hermake")
+        ),
+    );
+    space
+}
+
+/// Lines of tasks, by who printed them, runs of the same one taken together.
+fn speakers(err: &str) -> Vec<&str> {
+    let mut out: Vec<&str> = Vec::new();
+    for line in err.lines().filter(|l| l.contains(" says ")) {
+        let (who, what) = line.split_once(": ").unwrap();
+        assert!(what.starts_with(&format!("{who} says ")), "torn: {line}");
+        if out.last() != Some(&who) {
+            out.push(who);
+        }
+    }
+    out
+}
+
+#[test]
+fn output_is_grouped_by_task_if_make_groups_it() {
+    let space = talkers();
+    for flags in [
+        &["-j4", "-O"][..],
+        &["-j4", "-Orecurse", "-B"],
+        &["-j4", "--output-sync=target", "-B"],
+    ] {
+        let ran = make(&space, flags);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert_eq!(speakers(&ran.err).len(), 4, "{flags:?}: {}", ran.err);
+    }
+    let ran = space.call(&["run", "-B", "-j4", "--group"]);
+    assert_eq!(speakers(&ran.err).len(), 4, "{}", ran.err);
+    // `-Oline` has an `n` that is no -n
+    let before = space.index().len();
+    assert_eq!(make(&space, &["-B", "-Oline"]).code, 0);
+    assert_eq!(space.index().len(), before + 5);
+}
+
+#[test]
+fn lines_of_parallel_tasks_are_whole() {
+    // longer than what a pipe keeps in one piece
+    let tasks: String = (0..6)
+        .map(|i| {
+            format!(
+                "[task.t{i}]\nprogress = true\ntools = [\"sh\", \"coreutils\"]\nrun = [\"sh\", \"-c\", \"for n in 1 2 3 4 5; do printf %030000d 0 | tr 0 {i}; echo; done\"]\n"
+            )
+        })
+        .collect();
+    let space = Space::new(&tasks);
+    space.write(
+        "Makefile",
+        &format!(
+            "MAKEFLAGS += -rR\nfirst: t0 t1 t2 t3 t4 t5\ninclude $(shell {} mk)\n",
+            env!("CARGO_BIN_EXE_hermake")
+        ),
+    );
+    let by_make = make(&space, &["-j6"]);
+    let by_one = space.call(&["run", "-B", "-j6"]);
+    for ran in [by_make, by_one] {
+        assert_eq!(ran.code, 0);
+        let long: Vec<_> = ran.err.lines().filter(|l| l.len() > 1000).collect();
+        assert_eq!(long.len(), 30);
+        for line in long {
+            let (task, digits) = line.split_once(": ").unwrap();
+            assert!(
+                digits.len() == 30_000 && digits.chars().all(|c| task.ends_with(c)),
+                "torn: {task} {} bytes",
+                digits.len()
+            );
+        }
+    }
+}
+
+/// A jobserver of GNU Make 4.4, held by hand, with so many tokens beside the slot that is ours.
+struct Fifo {
+    held: fs::File,
+    flags: String,
+    tokens: usize,
+}
+
+impl Fifo {
+    fn new(space: &Space, tokens: usize) -> Self {
+        let path = space.path("fifo");
+        assert!(
+            space
+                .command("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut held = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+            .open(&path)
+            .unwrap();
+        std::io::Write::write_all(&mut held, &vec![b'+'; tokens]).unwrap();
+        let flags = format!(" -j{} --jobserver-auth=fifo:{}", tokens + 1, path.display());
+        Self {
+            held,
+            flags,
+            tokens,
+        }
+    }
+
+    fn command(&self, space: &Space, args: &[&str]) -> std::process::Command {
+        let mut command = space.hermake();
+        command
+            .args(args)
+            .env("MAKELEVEL", "1")
+            .env("MAKEFLAGS", &self.flags);
+        command
+    }
+
+    /// All tokens are there again, and no more.
+    fn whole(&mut self) {
+        let mut back = [0; 64];
+        let count = std::io::Read::read(&mut self.held, &mut back).unwrap();
+        assert_eq!(count, self.tokens);
+        std::io::Write::write_all(&mut self.held, &back[..count]).unwrap();
+    }
+}
+
+#[test]
+fn tokens_are_returned_however_it_ends() {
+    let mut tasks: String = (0..6)
+        .map(|i| format!("[task.bad{i}]\ntools = [\"sh\", \"sleep\"]\nrun = [\"sh\", \"-c\", \"sleep 0.0{i}; exit 1\"]\n"))
+        .collect();
+    for i in 0..6 {
+        tasks += &format!(
+            "[task.slow{i}]\nimpure = \"notes\"\nrun = [\"sh\", \"-c\", \"echo > began{i}; sleep 7654.7\"]\n"
+        );
+    }
+    tasks += "[task.late]\ntimeout = \"1s\"\ntools = [\"sleep\"]\nrun = [\"sleep\", \"7654.8\"]\n";
+    let space = Space::new(&tasks);
+    let mut fifo = Fifo::new(&space, 3);
+    let names = |kind: &str| (0..6).map(|i| format!("{kind}{i}")).collect::<Vec<_>>();
+    for options in [&["run"][..], &["run", "-k"]] {
+        let mut command = fifo.command(&space, options);
+        let output = command.args(names("bad")).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        fifo.whole();
+    }
+    let output = fifo
+        .command(&space, &["run", "late", "bad1", "-k"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    fifo.whole();
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+        let began = || {
+            (0..6)
+                .filter(|i| space.exists(&format!("began{i}")))
+                .count()
+        };
+        for i in 0..6 {
+            let _ = fs::remove_file(space.path(&format!("began{i}")));
+        }
+        let mut command = fifo.command(&space, &["run"]);
+        let mut child = command
+            .args(names("slow"))
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        wait_for(|| began() >= cores.min(4));
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        fifo.whole();
+    }
 }

@@ -54,6 +54,23 @@ fn large_inputs_are_there_too() {
 }
 
 #[test]
+fn small_inputs_are_read_only_for_root_as_well() {
+    let space = Space::new(
+        r#"
+        [task.t]
+        inputs = ["src/a.txt"]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "echo more >> src/a.txt; cat src/a.txt > $0", "{{ out }}"]
+        outputs = ["build/t"]
+        "#,
+    );
+    space.write("src/a.txt", "a\n");
+    assert_eq!(space.run(&["t"]), ["t"]);
+    assert_eq!(space.read("build/t"), "a\n");
+    assert_eq!(space.read("src/a.txt"), "a\n");
+}
+
+#[test]
 fn without_namespaces_inputs_are_staged() {
     let space = Space::new(
         r#"
@@ -131,6 +148,9 @@ fn check_tells_what_is_not_deterministic() {
         [task.open]
         impure = "asks the network"
         run = ["true"]
+        [task.broken]
+        tools = ["sh"]
+        run = ["sh", "-c", "exit 4"]
         "#,
     );
     let same = space.call(&["check", "same", "open"]);
@@ -152,4 +172,122 @@ fn check_tells_what_is_not_deterministic() {
         time.out
     );
     assert!(!space.exists("build/time"), "outputs stay as they are");
+    let all = space.call(&["check"]);
+    assert_eq!(all.code, 1);
+    for line in [
+        "base: deterministic\n",
+        "broken: failed\n",
+        "\nsame: deterministic\n",
+        "\ntime: NOT deter",
+    ] {
+        assert!(all.out.contains(line), "{}", all.out);
+    }
+    assert!(
+        all.err.contains("`broken` failed: exit status 4"),
+        "{}",
+        all.err
+    );
+}
+
+const MODEST: &str = r#"
+[task.t]
+inputs = ["src/a.txt"]
+tools = ["sh", "coreutils"]
+run = ["sh", "-c", "cat src/a.txt > $0; ls >> $0; id -u >> $0", "{{ out }}"]
+outputs = ["build/t"]
+[task.u]
+tools = ["sh"]
+run = ["sh", "-c", "exit 0"]
+"#;
+
+/// A project that anyone can read and write, outside of folders that only root enters.
+fn public() -> (tempfile::TempDir, std::path::PathBuf) {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let all = || std::fs::Permissions::from_mode(0o777);
+    let root = dir.path().join("project");
+    for sub in ["", "project", "project/tasks", "project/src"] {
+        let path = dir.path().join(sub);
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::set_permissions(&path, all()).unwrap();
+    }
+    std::fs::write(root.join("tasks/all.toml"), MODEST).unwrap();
+    std::fs::write(root.join("src/a.txt"), "a\n").unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_hermake"), dir.path().join("hermake")).unwrap();
+    (dir, root)
+}
+
+/// `hermake run` in `root`, started by `prefix`; what it says.
+fn started_by(prefix: &[&str], root: &std::path::Path) -> String {
+    let program = root.join("../hermake");
+    let output = std::process::Command::new(prefix[0])
+        .args(&prefix[1..])
+        .arg(program)
+        .args(["run", "-j1"])
+        .current_dir(root)
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("HOME", root)
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{err}");
+    err
+}
+
+#[test]
+fn works_as_an_ordinary_user() {
+    if !rustix::process::getuid().is_root() {
+        // all the other tests run as one
+        return;
+    }
+    let (_dir, root) = public();
+    let nobody = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+    ];
+    let err = started_by(&nobody, &root);
+    let seen = std::fs::read_to_string(root.join("build/t")).unwrap();
+    assert!(seen.starts_with("a\nbuild\nsrc\n"), "{seen} {err}");
+    assert!(!seen.ends_with("\n0\n"), "{seen}");
+    assert_eq!(started_by(&nobody, &root), "");
+}
+
+#[test]
+fn without_user_namespaces_it_says_so_once() {
+    let (_dir, root) = public();
+    // in a namespace that allows no others
+    let none = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "sh",
+        "-c",
+        "for n in user mnt pid net ipc uts; do echo 0 > /proc/sys/user/max_${n}_namespaces; done; \"$0\" run && rm -r build/t && exec \"$@\"",
+    ];
+    let can = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "true"])
+        .status();
+    if !can.is_ok_and(|s| s.success()) {
+        // that is what this machine is like: then all other tests are about it
+        return;
+    }
+    let program = root.join("../hermake").display().to_string();
+    let mut prefix: Vec<&str> = none.to_vec();
+    prefix.push(&program);
+    let err = started_by(&prefix, &root);
+    assert_eq!(
+        err.matches("no sandbox: bubblewrap can't make a sandbox here")
+            .count(),
+        1,
+        "{err}"
+    );
+    assert!(
+        err.contains("tasks see staged inputs and a clean environment"),
+        "{err}"
+    );
+    let seen = std::fs::read_to_string(root.join("build/t")).unwrap();
+    assert!(seen.starts_with("a\nbuild\nsrc\n"), "{seen}");
 }

@@ -48,6 +48,34 @@ fn a_service_is_kept_running() {
 }
 
 #[test]
+fn one_that_can_reload_is_not_stopped() {
+    let reload = r#"reload = ["sh", "-c", "echo reload $(cat src/conf) >> events"]"#;
+    let space = Space::new(&SERVICE.replace("inputs =", &format!("{reload}\ninputs =")));
+    space.write("src/conf", "one\n");
+    assert_eq!(space.run(&["client"]), ["server", "client"]);
+    space.write("src/conf", "two\n");
+    assert_eq!(space.run(&["client"]), ["server", "client"]);
+    let events = || space.read("events").replace('\n', " ");
+    assert_eq!(events(), "start one ready reload two ready ");
+    // not running there is nothing to reload
+    std::fs::remove_file(space.path("running")).unwrap();
+    space.write("src/conf", "three\n");
+    space.run(&["server"]);
+    assert!(
+        events().ends_with("ready start three ready "),
+        "{}",
+        events()
+    );
+    // forced it starts anew
+    space.call(&["run", "-B", "--leaf", "server"]);
+    assert!(
+        events().ends_with("stop start three ready "),
+        "{}",
+        events()
+    );
+}
+
+#[test]
 fn a_service_that_does_not_get_ready_is_tried_again() {
     let space = Space::new(&SERVICE.replace("echo ready >> events;", "test -e permit || exit 7;"));
     space.write("src/conf", "one\n");

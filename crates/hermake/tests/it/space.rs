@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use hermake::runlog::{Ending, Indexed};
 use tempfile::TempDir;
 
 /// A chain of three tasks: `upper` and `lower` of a source, `both` of the two.
@@ -137,18 +138,16 @@ impl Space {
 
     /// Tasks in the order in which they ran, since ever.
     pub(crate) fn index(&self) -> Vec<String> {
-        let mut tasks: Vec<String> = fs::read_to_string(self.path("build/.hermake/runs/index"))
-            .unwrap_or_default()
-            .lines()
-            .map(|l| {
-                serde_json::from_str::<serde_json::Value>(l).unwrap()["task"]
-                    .as_str()
-                    .unwrap()
-                    .to_owned()
-            })
-            .collect();
-        tasks.shrink_to_fit();
-        tasks
+        self.entries()
+            .into_iter()
+            .filter(|e| e.ending != Ending::Restored)
+            .map(|e| e.task)
+            .collect()
+    }
+
+    /// What ran or was restored, oldest first.
+    pub(crate) fn entries(&self) -> Vec<Indexed> {
+        hermake::runlog::read::index(&self.path("build/.hermake"))
     }
 
     /// Writes a Makefile that includes the rules, and gives a Make.
@@ -191,6 +190,16 @@ fn collect(dir: &Path, out: &mut Vec<(PathBuf, Vec<u8>)>) {
 }
 
 impl Ran {
+    /// What it said, but for how long tasks took: on a busy machine any may take long enough to be told.
+    pub(crate) fn said(&self) -> String {
+        let timed = |line: &&str| !line.contains(": done in ");
+        self.err
+            .lines()
+            .filter(timed)
+            .map(|l| format!("{l}\n"))
+            .collect()
+    }
+
     pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),

@@ -331,3 +331,84 @@ proptest! {
         hermake::fs::atomic::remove(&placed).unwrap();
     }
 }
+
+/// A record as the store writes it, around any payload.
+fn framed(mark: &[u8], payload: &[u8]) -> Vec<u8> {
+    [mark, &Digest::of(payload).0, payload].concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever is in a record's place is either that record or none: no panic, no hang, no memory without bound.
+    #[test]
+    fn no_bytes_in_a_records_place_make_it_panic(
+        payload in proptest::collection::vec(any::<u8>(), 0..300),
+        huge in any::<bool>(),
+        framed_well in any::<bool>(),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(Some(&dir.path().join("store"))).unwrap();
+        let key = Digest::of(b"key");
+        let mut bytes = key.0.to_vec();
+        if huge {
+            // a list that claims to be of 2^63 entries
+            bytes.extend([0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+        }
+        bytes.extend(&payload);
+        let whole = if framed_well { framed(hermake::store::record::MARK, &bytes) } else { bytes };
+        let path = store.root().join("records").join(&key.hex()[..2]).join(&key.hex()[2..]);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &whole).unwrap();
+        if let Some(record) = store.record(&key) {
+            prop_assert_eq!(record.key, key);
+        }
+        let _ = store.verify(false);
+        let _ = store.plan_gc(0, 0);
+    }
+
+    #[test]
+    fn no_bytes_in_the_states_place_make_it_panic(
+        tail in proptest::collection::vec(any::<u8>(), 0..300),
+        cut in 0usize..4000,
+        flips in proptest::collection::vec((0usize..4000, any::<u8>()), 0..6),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("build/.hermake");
+        fs::create_dir_all(&folder).unwrap();
+        let mut bytes = state_of_a_chain().to_vec();
+        for (at, value) in flips {
+            let at = at % bytes.len();
+            bytes[at] ^= value;
+        }
+        bytes.truncate(cut.max(8));
+        bytes.extend(tail);
+        fs::write(folder.join("state"), &bytes).unwrap();
+        let state = hermake::state::State::open(dir.path());
+        let _ = state.task("upper");
+        let _ = state.tasks().count();
+        let _ = state.files().count();
+    }
+
+    #[test]
+    fn no_bytes_in_the_graphs_place_make_it_panic(
+        tail in proptest::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let space = Space::chain();
+        let folder = space.path("build/.hermake/graph");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("vars"), "").unwrap();
+        fs::write(folder.join("graph.bin"), [&hermake::config::graph::FORMAT[..], &tail].concat()).unwrap();
+        let graph = hermake::config::Graph::open(&space.path(""), false).unwrap();
+        prop_assert_eq!(graph.tasks.len(), 3);
+    }
+}
+
+fn state_of_a_chain() -> &'static [u8] {
+    static STATE: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+    STATE.get_or_init(|| {
+        let space = Space::chain();
+        space.run(&["last"]);
+        fs::read(space.path("build/.hermake/state")).unwrap()
+    })
+}

@@ -20,6 +20,8 @@ pub enum BackendChoice {
     Auto,
     /// See [`Backend::Hub`].
     Hub,
+    /// See [`Backend::Switch`].
+    Switch,
     /// See [`Backend::Vmnet`].
     Vmnet,
     /// See [`Backend::SocketVmnet`].
@@ -34,6 +36,7 @@ impl BackendChoice {
         match self {
             Self::Auto => auto,
             Self::Hub => Backend::Hub,
+            Self::Switch => Backend::Switch,
             Self::Vmnet => Backend::Vmnet,
             Self::SocketVmnet => Backend::SocketVmnet,
             Self::Bridge => Backend::Bridge,

@@ -95,7 +95,10 @@ fn subnet(checks: &mut Checks, raw: &RawNetwork, backend: Backend) -> Ipv4Net {
                 net.prefix_len()
             ),
         ),
-        Ok(net) if backend == Backend::Hub && (net.contains(&UPLINK) || UPLINK.contains(&net)) => {
+        Ok(net)
+            if matches!(backend, Backend::Hub | Backend::Switch)
+                && (net.contains(&UPLINK) || UPLINK.contains(&net)) =>
+        {
             Problem::new(
                 typed.span(),
                 format!("{net} overlaps {UPLINK}, which the server's uplink uses"),

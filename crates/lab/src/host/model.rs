@@ -269,6 +269,8 @@ pub struct Network {
 pub enum Backend {
     /// Hub ports in the server's QEMU and a Unix socket for each target.
     Hub,
+    /// A learning switch, in a process of its own.
+    Switch,
     /// Apple's vmnet, by QEMU itself, which then runs as root.
     Vmnet,
     /// Apple's vmnet, by a daemon.

@@ -178,7 +178,7 @@ mod tests {
             .to_string();
         assert_eq!(
             error,
-            "network.backend: unknown variant `hubb`, expected one of `hub`, `vmnet`, \
+            "network.backend: unknown variant `hubb`, expected one of `hub`, `switch`, `vmnet`, \
              `socket-vmnet`, `bridge` (or auto)"
         );
         let error = read("", &[("LAB_ACCEL", "xen")]).unwrap_err().to_string();

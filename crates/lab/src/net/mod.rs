@@ -3,6 +3,7 @@
 //! - `hub`: the segment is a hub in the server's QEMU; each target is a
 //!   `stream` client of a Unix socket that is plugged into the hub while the
 //!   server runs. No privilege is needed. A socket takes one client.
+//! - `switch`: the segment is a process of ours, of which all QEMUs are clients.
 //! - `vmnet`: Apple's framework makes the segment. A network UUID isolates it
 //!   and turns Apple's DHCP off.
 //! - `socket_vmnet`: the same, made by a daemon; QEMU stays without privilege.
@@ -10,11 +11,14 @@
 
 pub mod bridge;
 mod forward;
+pub mod frames;
 
 pub use forward::{from_usernet, lease_of};
 
 use crate::config::Network;
 use crate::host::{Backend, Host, Reconnect};
+use crate::state::VmPaths;
+use crate::switch;
 use crate::vm::args::Line;
 
 /// Number of the hub in the server's QEMU.
@@ -25,7 +29,7 @@ pub const HUB: u32 = 1;
 pub(crate) fn uplink(line: &mut Line, network: &Network) {
     let netdev = match network.backend {
         Backend::Vmnet => "vmnet-shared,id=uplink",
-        Backend::Hub | Backend::SocketVmnet | Backend::Bridge => {
+        Backend::Hub | Backend::Switch | Backend::SocketVmnet | Backend::Bridge => {
             "user,id=uplink,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:0-:80"
         }
     };
@@ -33,7 +37,7 @@ pub(crate) fn uplink(line: &mut Line, network: &Network) {
 }
 
 /// The server's end of the segment.
-pub(crate) fn server_segment(line: &mut Line, network: &Network) {
+pub(crate) fn server_segment(line: &mut Line, host: &Host, network: &Network) {
     match network.backend {
         Backend::Hub => {
             line.opt("netdev", format!("hubport,id=lab,hubid={HUB}"));
@@ -42,16 +46,22 @@ pub(crate) fn server_segment(line: &mut Line, network: &Network) {
             // nothing behind it takes everything.
             line.opt("netdev", format!("hubport,id=sink,hubid={HUB}"))
         }
+        Backend::Switch => client(line, host, switch::SOCKET),
         _ => shared_segment(line, network, "server"),
     };
 }
 
 /// A target's end of the segment.
 pub(crate) fn target_segment(line: &mut Line, host: &Host, network: &Network, name: &str) {
-    if network.backend != Backend::Hub {
-        shared_segment(line, network, name);
-        return;
-    }
+    match network.backend {
+        Backend::Hub => client(line, host, &format!("../server/{name}.sock")),
+        Backend::Switch => client(line, host, &format!("../server/{}", switch::SOCKET)),
+        _ => shared_segment(line, network, name),
+    };
+}
+
+/// A client of the socket at `path`, which connects again where QEMU can.
+fn client<'a>(line: &'a mut Line, host: &Host, path: &str) -> &'a mut Line {
     let reconnect = match host.qemu.features.reconnect {
         Reconnect::ReconnectMs => ",reconnect-ms=500",
         Reconnect::Reconnect => ",reconnect=1",
@@ -59,10 +69,17 @@ pub(crate) fn target_segment(line: &mut Line, host: &Host, network: &Network, na
     };
     line.opt(
         "netdev",
-        format!(
-            "stream,id=lab,server=off,addr.type=unix,addr.path=../server/{name}.sock{reconnect}"
-        ),
-    );
+        format!("stream,id=lab,server=off,addr.type=unix,addr.path={path}{reconnect}"),
+    )
+}
+
+/// Makes what a VM's end of the segment needs on the host before it starts.
+pub(crate) fn plug(network: &Network, vm: &VmPaths, name: &str) -> anyhow::Result<()> {
+    match network.backend {
+        Backend::Bridge => bridge::plug(network, name),
+        Backend::Switch => switch::ensure(&vm.sibling("server")),
+        Backend::Hub | Backend::Vmnet | Backend::SocketVmnet => Ok(()),
+    }
 }
 
 fn shared_segment<'a>(line: &'a mut Line, network: &Network, vm: &str) -> &'a mut Line {
@@ -86,7 +103,7 @@ fn shared_segment<'a>(line: &'a mut Line, network: &Network, vm: &str) -> &'a mu
                 daemon_socket(&network.lab)
             ),
         ),
-        Backend::Hub | Backend::Bridge => line.opt(
+        Backend::Hub | Backend::Switch | Backend::Bridge => line.opt(
             "netdev",
             format!(
                 "tap,id=lab,ifname={},script=no,downscript=no,vhost=off",

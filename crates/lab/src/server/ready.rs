@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let record = wait_for_http(&lab, Duration::from_secs(args.limit))?;
     if record.resumed && vm::is_set_up(&lab.vm("server")) {
         // cloud-init had ended, well, when it was suspended
-        wake(&lab, "server", &services()).context("a service of the server is down")?;
+        wake(&lab, "server")?;
     } else {
         check_cloud_init(&lab)?;
         ssh::on_server(&lab, &services()).context("a service of the server is down")?;
@@ -63,6 +63,10 @@ fn wait_for_http(lab: &LabPaths, limit: Duration) -> anyhow::Result<Record> {
     let vm = lab.vm("server");
     let start = Instant::now();
     let mut log = BootLog::new(vm.serial_log());
+    if matches!(State::of(&vm)?, State::Running(record) if record.resumed) {
+        // what the console showed was before
+        log.news();
+    }
     loop {
         for stage in log.news() {
             eprintln!("::stage server: {stage}");

@@ -126,6 +126,14 @@ impl VmPaths {
         &self.dir
     }
 
+    /// The files of another VM of the same lab.
+    #[must_use]
+    pub fn sibling(&self, name: &str) -> Self {
+        Self {
+            dir: self.dir.with_file_name(name),
+        }
+    }
+
     /// The disk: an overlay on the image, or a target's own.
     pub fn disk(&self) -> PathBuf {
         self.dir.join("disk.qcow2")
@@ -194,6 +202,16 @@ impl VmPaths {
     /// What that memory belongs to.
     pub fn saved(&self) -> PathBuf {
         self.dir.join("saved.json")
+    }
+
+    /// The pipe to the guest's port `lab.wake`.
+    pub fn wake_in(&self) -> PathBuf {
+        self.dir.join("wake.in")
+    }
+
+    /// The pipe from the guest's port `lab.wake`.
+    pub fn wake_out(&self) -> PathBuf {
+        self.dir.join("wake.out")
     }
 
     /// The lock held while the VM is started or stopped.

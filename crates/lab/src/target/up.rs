@@ -135,7 +135,7 @@ pub(super) fn up(
         started,
     } = prepare(lab, name, options, &mut say)?;
     if started.record().resumed && machine.state == MachineState::Ready {
-        wake(lab, name, "true")?;
+        wake(lab, name)?;
         let what = "goes on from where it was suspended";
         say.stage(what);
         let at = started.record().started;

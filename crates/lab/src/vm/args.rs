@@ -64,6 +64,9 @@ pub const CONTENT_DEVICE: &str = "content-disk";
 /// The SCSI controller that the content disk hangs on.
 pub const SCSI_BUS: &str = "scsi.0";
 
+/// The pair of named pipes, `.in` and `.out`, to the guest's port `lab.wake`.
+pub const WAKE: &str = "wake";
+
 /// The server's program and arguments.
 pub fn server(spec: &ServerSpec<'_>) -> Vec<String> {
     let ServerSpec {
@@ -96,7 +99,7 @@ pub fn server(spec: &ServerSpec<'_>) -> Vec<String> {
     }
     net::uplink(&mut line, network);
     line.opt("device", nic("uplink", network.uplink_mac, None));
-    net::server_segment(&mut line, network);
+    net::server_segment(&mut line, host, network);
     line.opt("device", nic("lab", network.server_mac, None));
     // Enough of each packet for every protocol that boots a machine, without
     // keeping the image that passes by.
@@ -181,6 +184,12 @@ fn machine(
             "socket,id=serial,path=serial.sock,server=on,wait=off,logfile=serial.log,logappend=on",
         )
         .opt("serial", "chardev:serial")
+        // By which a guest that goes on from saved memory is told so. Pipes, since
+        // a guest waits for one without end, and turns round for a socket that
+        // nobody is connected to.
+        .opt("chardev", format!("pipe,id=wake,path={WAKE}"))
+        .opt("device", "virtio-serial-pci")
+        .opt("device", "virtserialport,chardev=wake,name=lab.wake")
         // Without it recent edk2 offers no network boot, and guests wait for entropy.
         .opt("device", "virtio-rng-pci");
     line

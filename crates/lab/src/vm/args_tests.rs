@@ -97,6 +97,24 @@ fn macos_hvf_hub() {
 }
 
 #[test]
+fn linux_tcg_switch() {
+    let host = host(Os::Linux, AccelKind::Tcg);
+    let netdevs = |line: String| {
+        let netdevs = line.lines().filter(|line| line.contains("netdev "));
+        netdevs
+            .map(|line| line.trim().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let switch = |path: &str| {
+        format!("-netdev stream,id=lab,server=off,addr.type=unix,addr.path={path},reconnect-ms=500")
+    };
+    let server = netdevs(server_line(&host, Backend::Switch, true));
+    assert_eq!(server[1..], [switch("switch.sock")]);
+    let target = netdevs(target_line(&host, Backend::Switch));
+    assert_eq!(target, [switch("../server/switch.sock")]);
+}
+
+#[test]
 fn macos_hvf_vmnet() {
     let host = host(Os::Macos, AccelKind::Hvf);
     assert_snapshot!(server_line(&host, Backend::Vmnet, false));

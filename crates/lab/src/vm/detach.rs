@@ -12,6 +12,13 @@ use std::process::Command;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
+/// Starts `command` so that it outlives us and holds on to nothing of ours.
+pub(crate) fn spawn(command: &mut Command) -> std::io::Result<std::process::Child> {
+    keep_descriptors()?;
+    own_session(command);
+    command.spawn()
+}
+
 /// Makes `command` start in a session of its own, so that neither Ctrl-C nor
 /// the end of the terminal or of the build reaches it.
 pub(super) fn own_session(command: &mut Command) {

@@ -87,6 +87,7 @@ pub(super) fn launch(vm: &VmPaths, name: &str, argv: Vec<String>) -> anyhow::Res
 fn attempt(vm: &VmPaths, name: &str, argv: &[String]) -> anyhow::Result<(Identity, Qmp)> {
     let (program, arguments) = argv.split_first().context("an empty command line")?;
     let log = fs_err::File::create(vm.qemu_log())?;
+    pipes(vm)?;
     detach::keep_descriptors().context("cannot list this process's descriptors")?;
     let mut command = Command::new(program);
     command
@@ -127,6 +128,28 @@ fn attempt(vm: &VmPaths, name: &str, argv: &[String]) -> anyhow::Result<(Identit
             }
         }
     }
+}
+
+/// Makes the named pipes that QEMU doesn't make itself.
+fn pipes(vm: &VmPaths) -> anyhow::Result<()> {
+    let wanted = [vm.wake_in(), vm.wake_out()];
+    if wanted.iter().all(|path| path.exists()) {
+        return Ok(());
+    }
+    for path in &wanted {
+        match fs_err::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    // a program of POSIX: no kept crate makes one on macOS too without `unsafe`
+    let made = Command::new("mkfifo")
+        .args(["-m", "0600"])
+        .args(&wanted)
+        .status()
+        .context("cannot run mkfifo")?;
+    anyhow::ensure!(made.success(), "mkfifo in {} failed", vm.dir().display());
+    Ok(())
 }
 
 fn exited(vm: &VmPaths, name: &str, status: ExitStatus) -> LaunchError {

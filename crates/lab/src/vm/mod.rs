@@ -19,9 +19,11 @@ mod stop;
 
 pub use cli::{Args, HostArgs, run};
 pub use content::refresh as refresh_content;
+pub(crate) use detach::spawn as spawn_detached;
 pub use disk::{DiskRecord, Fingerprint, discard, is_set_up};
 pub use launch::{LaunchError, last_lines};
 pub use plug::ensure_port;
+pub(crate) use plug::hub_port;
 pub use ready::ready;
 pub use record::{Forwards, Record, State};
 pub use snapshot::Saved;

@@ -58,17 +58,21 @@ pub fn ensure_port(lab: &LabPaths, target: &str) -> anyhow::Result<()> {
         "{target} is plugged into the server, which does not run: start it first (`lab vm start server`)"
     );
     let mut qmp = Qmp::connect(&server.qmp(), Duration::from_secs(10))?;
-    let socket = json!({ "type": "unix", "path": format!("{target}.sock") });
-    add_netdev(
-        &mut qmp,
-        &json!({ "type": "stream", "id": format!("link-{target}"), "server": true, "addr": socket }),
-    )?;
-    add_netdev(
-        &mut qmp,
-        &json!({
-            "type": "hubport", "id": format!("port-{target}"), "hubid": net::HUB, "netdev": format!("link-{target}"),
-        }),
-    )
+    for netdev in hub_port(target) {
+        add_netdev(&mut qmp, &netdev)?;
+    }
+    Ok(())
+}
+
+/// A socket in the server's folder for one client called `name`, and its port
+/// of the hub; to be made in this order, and unmade in the other.
+pub(crate) fn hub_port(name: &str) -> [Value; 2] {
+    let socket = json!({ "type": "unix", "path": format!("{name}.sock") });
+    let link = format!("link-{name}");
+    [
+        json!({ "type": "stream", "id": link, "server": true, "addr": socket }),
+        json!({ "type": "hubport", "id": format!("port-{name}"), "hubid": net::HUB, "netdev": link }),
+    ]
 }
 
 fn add_netdev(qmp: &mut Qmp, netdev: &Value) -> anyhow::Result<()> {

@@ -244,9 +244,7 @@ fn start(
     let instance = DiskRecord::read(vm)
         .context("the disk that was just made is gone")?
         .instance;
-    if network.backend == Backend::Bridge {
-        net::bridge::plug(network, name)?;
-    }
+    net::plug(network, vm, name)?;
     let body = Body {
         vm,
         name,

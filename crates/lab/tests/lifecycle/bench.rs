@@ -136,6 +136,14 @@ impl Bench {
         fs_err::write(self.path("host.toml"), text).unwrap();
     }
 
+    /// host.toml of a QEMU that connects again by itself.
+    pub(crate) fn host_with_reconnect(&self) {
+        let path = self.path("host.toml");
+        let mut host = Host::load(&path).unwrap();
+        host.qemu.features.reconnect = Reconnect::ReconnectMs;
+        fs_err::write(path, host.to_toml().unwrap()).unwrap();
+    }
+
     /// The real QEMU, with its guest paused: one that runs through zeros would
     /// only take the processor from the other tests, and leaves QEMU no pause
     /// in which to take devices away.
@@ -216,6 +224,7 @@ impl Drop for Bench {
         for name in self.lab.vm_names().unwrap_or_default() {
             let _ = vm::stop(&self.lab.vm(&name), Duration::ZERO);
         }
+        let _ = lab::switch::end(&self.server());
     }
 }
 

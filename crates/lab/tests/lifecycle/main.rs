@@ -12,5 +12,7 @@ mod ends;
 mod files;
 mod looks;
 mod play;
+mod probes;
 mod starts;
 mod suspends;
+mod switches;

@@ -73,6 +73,9 @@ fn base(network: bool) -> Vec<OsString> {
         "--die-with-parent",
         "--hostname",
         "hermake",
+        // root's too: else it could write to read-only inputs
+        "--cap-drop",
+        "ALL",
     ]
     .map(OsString::from)
     .to_vec();

@@ -52,7 +52,9 @@ pub fn find(hermake: &Path, boot: u64) -> Result<Box<dyn Sandbox>, String> {
     };
     let note = hermake.join("sandbox");
     let tried = fs::read_to_string(&note).unwrap_or_default();
-    let own = format!("{boot} {} ", program.display());
+    // a container may share the checkout and the boot, and offer less
+    let whose = fs::read_link("/proc/self/ns/user").unwrap_or_default();
+    let own = format!("{boot} {} {} ", whose.display(), program.display());
     let result = if let Some(result) = tried.strip_prefix(&own) {
         result.to_owned()
     } else {

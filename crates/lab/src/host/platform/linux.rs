@@ -99,7 +99,7 @@ impl Platform for Linux {
     }
 
     fn backends(&self) -> &'static [Backend] {
-        &[Backend::Hub, Backend::Bridge]
+        &[Backend::Hub, Backend::Switch, Backend::Bridge]
     }
 
     fn debian_mirror(&self) -> Option<String> {

@@ -76,7 +76,12 @@ impl Platform for Macos {
     }
 
     fn backends(&self) -> &'static [Backend] {
-        &[Backend::Hub, Backend::SocketVmnet, Backend::Vmnet]
+        &[
+            Backend::Hub,
+            Backend::Switch,
+            Backend::SocketVmnet,
+            Backend::Vmnet,
+        ]
     }
 
     fn debian_mirror(&self) -> Option<String> {

@@ -1,6 +1,8 @@
 //! What people read while tasks run. All of it goes to standard error.
 
-use std::io::{IsTerminal, Write};
+pub mod voice;
+
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -25,6 +27,15 @@ pub struct Say {
     pub color: bool,
     /// Bars; plain lines if not.
     pub bars: bool,
+    /// What a task prints comes in one piece, when it is done.
+    pub group: bool,
+}
+
+/// Whether colours are wanted on a terminal, if it is one.
+pub fn colors(terminal: bool) -> bool {
+    terminal
+        && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+        && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
 }
 
 impl Say {
@@ -36,20 +47,23 @@ impl Say {
         Self {
             verbose,
             silent,
-            color: terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+            color: colors(terminal),
             bars: terminal && !parallel,
+            group: false,
+        }
+    }
+
+    fn formatted(self, task: &str, color: &str, text: &str) -> String {
+        if self.color {
+            format!("\x1b[{color}m{task}\x1b[0m: {text}\n")
+        } else {
+            format!("{task}: {text}\n")
         }
     }
 
     /// One line, whole: lines of parallel tasks don't mix.
     fn line(self, task: &str, color: &str, text: &str) {
-        let line = if self.color {
-            format!("\x1b[{color}m{task}\x1b[0m: {text}\n")
-        } else {
-            format!("{task}: {text}\n")
-        };
-        // nobody to tell if standard error is closed
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        voice::speak(&self.formatted(task, color, text));
     }
 
     /// A task runs, and why.
@@ -101,6 +115,7 @@ impl Say {
             started: Instant::now(),
             bar: None,
             told: None,
+            held: String::new(),
         }
     }
 }
@@ -114,6 +129,7 @@ pub struct Live {
     started: Instant,
     bar: Option<ProgressBar>,
     told: Option<(Instant, u64)>,
+    held: String,
 }
 
 impl Live {
@@ -138,7 +154,11 @@ impl Live {
         }
     }
 
-    fn print(&self, text: &str) {
+    fn print(&mut self, text: &str) {
+        if self.say.group {
+            self.held += &self.say.formatted(&self.task, "36", text);
+            return;
+        }
         let say = || self.say.line(&self.task, "36", text);
         match &self.bar {
             Some(bar) => bar.suspend(say),
@@ -151,7 +171,7 @@ impl Live {
         if self.say.silent {
             return;
         }
-        if self.say.bars {
+        if self.say.bars && !self.say.group {
             let bar = self.bar.get_or_insert_with(|| bar(&self.task, unit, total));
             bar.set_length(total.max(done));
             bar.set_position(done);
@@ -194,6 +214,9 @@ impl Live {
     pub fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
+        }
+        if !self.held.is_empty() {
+            voice::speak(&std::mem::take(&mut self.held));
         }
     }
 }
