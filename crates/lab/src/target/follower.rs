@@ -1,7 +1,7 @@
 //! What a machine's events and console mean for the one who waits for it.
 
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::{Event, Stage};
 
@@ -10,6 +10,10 @@ use super::point::Point;
 use super::say::Say;
 use super::serial::Meaning;
 use super::track::{Step, Track};
+
+/// An installed machine that has asked who logs in, and says nothing more for
+/// so long, is up.
+pub(super) const SETTLED: Duration = Duration::from_secs(60);
 
 /// Why the wait is over without a ready machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,8 +82,7 @@ impl Follower {
                 }
             }
         }
-        let at = self.track.at;
-        Ok(at == Point::Ready || (self.installed && at >= Point::Booted))
+        Ok(self.is_up())
     }
 
     /// Takes what the console says at `offset`; true if the machine is ready.
@@ -105,7 +108,15 @@ impl Follower {
                 return Err(self.failed(&format!("{what}{}", before.unwrap_or_default())));
             }
         }
-        Ok(self.installed && self.track.at >= Point::Booted)
+        Ok(self.is_up())
+    }
+
+    /// Whether the wait is over. A machine that only boots what is installed
+    /// says that it is ready too; but somebody may have removed what says so.
+    pub(super) fn is_up(&self) -> bool {
+        let at = self.track.at;
+        let settled = self.installed && at >= Point::Login && self.moved.elapsed() >= SETTLED;
+        at == Point::Ready || settled
     }
 
     fn step<W: Write>(&mut self, step: Step, point: Point, say: &mut Say<W>) {

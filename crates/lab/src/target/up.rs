@@ -42,7 +42,9 @@ fn judge(machine: &MachineStatus, held: Option<&Provision>, disk: bool) -> Disk 
         (_, false, _) if on_disk => Disk::Reprovision("its disk is gone"),
         (_, false, _) | (_, true, true) => Disk::Keep,
         (_, true, false) if on_disk => Disk::Reprovision("its disk holds another installation"),
-        (_, true, false) => Disk::Discard("its disk holds another installation"),
+        (_, true, false) => {
+            Disk::Discard("its disk holds an installation that the server knows nothing of")
+        }
     }
 }
 

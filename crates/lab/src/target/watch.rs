@@ -179,6 +179,7 @@ fn until_end<W: Write>(
         }
         capture::bound(watch.lab);
         match State::of(watch.vm) {
+            Ok(State::Running(_)) if follower.is_up() => return Ok(()),
             Ok(State::Running(_)) => follower.check_time()?,
             Ok(State::Died(_) | State::Stopped) => return Err(gone(follower, watch.vm)),
             Err(error) => {

@@ -1,6 +1,7 @@
 use protocol::{Event, Progress};
 
 use super::*;
+use crate::target::follower::SETTLED;
 
 fn follower(installed: bool) -> Follower {
     Follower::new("target1", installed)
@@ -108,17 +109,29 @@ fn a_whole_installation() {
 
 #[test]
 fn an_installed_machine_only_has_to_boot() {
-    let (said, end) = run(
-        &mut follower(true),
+    let steps = || {
         vec![
             C(Reached(Point::BootLoader)),
             C(Reached(Point::Kernel)),
+            E(event(Stage::Booted)),
             C(Reached(Point::Login)),
-        ],
-    );
-    assert_eq!(end, Ok(true), "{said}");
-    let (_, end) = run(&mut follower(false), vec![C(Reached(Point::Login))]);
-    assert_eq!(end, Ok(false), "one that is being installed has to report");
+        ]
+    };
+    let ready = || vec![E(event(Stage::Ready))];
+    let mut up = follower(true);
+    assert_eq!(run(&mut up, steps()).1, Ok(false), "its services start yet");
+    assert_eq!(run(&mut up, ready()).1, Ok(true));
+    // what reports was removed from it
+    for installed in [true, false] {
+        let mut silent = follower(installed);
+        run(&mut silent, steps());
+        silent.moved = Instant::now().checked_sub(SETTLED).unwrap();
+        assert_eq!(
+            silent.is_up(),
+            installed,
+            "one that is being installed has to report"
+        );
+    }
 }
 
 #[test]

@@ -118,7 +118,8 @@ fn an_offer_without_a_file_name_is_shown_by_the_servers_log_and_on_the_timeline(
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
         .as_secs()
-        + 1;
+        // after the VM's start, however long that takes
+        + 3600;
     server_logs(
         &stage,
         &format!(
