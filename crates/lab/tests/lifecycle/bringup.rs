@@ -61,10 +61,11 @@ fn a_target_is_followed_found_ready_and_brought_back_from_its_disk() {
     assert_ne!(second.process, first.process);
     assert_eq!(second.instance, first.instance, "its disk was thrown away");
     stage.report(&token, Stage::Booted, |_| ());
+    stage.report(&token, Stage::Ready, |_| ());
     let (said, good) = end(child);
     assert!(good, "{said}");
     assert!(
-        said.ends_with("::stage target1: installed system is up\n"),
+        said.ends_with("::stage target1: installed system is up\n::stage target1: ready\n"),
         "{said}"
     );
 }
@@ -141,7 +142,9 @@ fn a_disk_of_another_installation_is_thrown_away() {
     let (said, good) = end(child);
     assert!(good, "{said}");
     assert!(
-        said.contains("installs anew: its disk holds another installation"),
+        said.contains(
+            "installs anew: its disk holds an installation that the server knows nothing of"
+        ),
         "{said}"
     );
 }
