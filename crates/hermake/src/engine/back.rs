@@ -109,11 +109,15 @@ impl Engine {
             return None;
         }
         let record = self.store.record(&state.key)?;
+        // before they are replaced: what is told of it
+        let why = self.compare(task, &record.outputs, true).err()?.into();
+        let started = crate::runlog::time::now_us();
         let outputs = self.restore(task, &record.outputs).ok()?;
         // made anew meanwhile, and not the same: what needs it has to be looked at
         if result_of(&state.key, &outputs) != state.result {
             return None;
         }
+        self.run().restored(task, &why, started, record.took);
         state.outputs = outputs;
         state.boot = self.boot;
         state.run = None;

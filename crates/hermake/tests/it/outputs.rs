@@ -248,3 +248,22 @@ fn linked_outputs_share_the_store_and_come_back() {
         9_000_000
     );
 }
+
+#[test]
+fn what_came_back_is_in_the_log_however_it_came() {
+    let space = Space::chain();
+    space.run(&["last"]);
+    for wait in [0, 1200] {
+        // with inputs that have been still for a while no plan is made of the task
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        space.run(&["last"]);
+        let before = space.entries().len();
+        std::fs::remove_file(space.path("build/last.txt")).unwrap();
+        assert!(space.run(&["last"]).is_empty());
+        let entries = space.entries();
+        let last = entries.last().unwrap();
+        assert_eq!(entries.len(), before + 1, "after {wait} ms");
+        assert_eq!(last.ending, hermake::runlog::Ending::Restored);
+        assert_eq!(last.why, "output build/last.txt is gone");
+    }
+}
