@@ -12,7 +12,7 @@ use crate::config::Resolved;
 use crate::diagnose::Diagnosis;
 use crate::state::LabPaths;
 use crate::target::{self, Bootd, Provision, WatchKind};
-use crate::vm::{Record, State};
+use crate::vm::{Record, Saved, State};
 
 /// How long bootd may take to answer; a server that still boots doesn't.
 const ANSWER: Duration = Duration::from_millis(800);
@@ -37,7 +37,7 @@ pub struct Status {
 pub struct VmStatus {
     /// Its name.
     pub name: String,
-    /// `running`, `died`, `stopped` or `unknown`.
+    /// `running`, `suspended`, `died`, `stopped` or `unknown`.
     pub state: &'static str,
     /// QEMU's process.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,6 +184,7 @@ fn vm(lab: &LabPaths, name: &str) -> (VmStatus, Option<Record>) {
                 paths.qemu_log().display()
             ));
         }
+        Ok(State::Stopped) if Saved::read(&paths).is_some() => status.state = "suspended",
         Ok(State::Stopped) => status.state = "stopped",
         Err(error) => {
             status.state = "unknown";
@@ -205,7 +206,7 @@ fn target(
     status.address = address.filter(|_| status.state == "running");
     let now = super::now();
     let started = record.map_or(0, |record| record.started);
-    let stand = (status.state != "stopped" || known.is_some())
+    let stand = (!matches!(status.state, "stopped" | "suspended") || known.is_some())
         .then(|| target::stand(&paths, known, started, now));
     if let Some(stand) = stand.as_ref().filter(|_| status.state == "running") {
         status.stage = Some(stand.at.about().id);

@@ -130,6 +130,14 @@ fn what_does_not_fit_is_dropped_and_it_boots() {
 }
 
 #[test]
+fn status_says_that_it_is_suspended() {
+    let bench = saved();
+    let status = bench.lab(&["status"]);
+    let told = String::from_utf8(status.stdout).unwrap();
+    assert!(told.contains("server   suspended"), "{told}");
+}
+
+#[test]
 fn fresh_boots_and_a_new_disk_forgets() {
     let bench = saved();
     let options = lab::vm::Options {
