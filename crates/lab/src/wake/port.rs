@@ -63,21 +63,22 @@ mod tests {
 
     const SCRIPT: &str = include_str!("../../../../cloud-init/target/lab-wake.sh.tera");
 
+    fn with_pipes(dir: &std::path::Path) -> VmPaths {
+        let vm = LabPaths::new(dir, "lab").unwrap().vm("target1");
+        fs_err::create_dir_all(vm.dir()).unwrap();
+        let made = Command::new("mkfifo")
+            .args([vm.wake_in(), vm.wake_out()])
+            .status();
+        assert!(made.unwrap().success());
+        vm
+    }
+
     /// The guest's own script at the other end of the pipes, with a `date` that
     /// only notes what it is told.
     #[test]
     fn the_guests_script_takes_the_line_and_answers() {
         let dir = tempfile::tempdir().unwrap();
-        let vm = LabPaths::new(dir.path(), "lab").unwrap().vm("target1");
-        fs_err::create_dir_all(vm.dir()).unwrap();
-        let pipes = [vm.wake_in(), vm.wake_out()];
-        assert!(
-            Command::new("mkfifo")
-                .args(&pipes)
-                .status()
-                .unwrap()
-                .success()
-        );
+        let vm = with_pipes(dir.path());
         let (random, dates) = (vm.dir().join("random"), vm.dir().join("dates"));
         let script = SCRIPT
             .replace("3<>/dev/virtio-ports/lab.wake", "3<>wake.in 4<>wake.out")
@@ -124,16 +125,7 @@ mod tests {
     #[test]
     fn nobody_at_the_other_end_is_an_error_at_once() {
         let dir = tempfile::tempdir().unwrap();
-        let vm = LabPaths::new(dir.path(), "lab").unwrap().vm("target1");
-        fs_err::create_dir_all(vm.dir()).unwrap();
-        let pipes = [vm.wake_in(), vm.wake_out()];
-        assert!(
-            Command::new("mkfifo")
-                .args(&pipes)
-                .status()
-                .unwrap()
-                .success()
-        );
+        let vm = with_pipes(dir.path());
         let start = Instant::now();
         assert!(wake(&vm).is_err());
         assert!(start.elapsed() < LIMIT);
