@@ -142,7 +142,7 @@ check: build/host-packages
 
 ## make test            every test, the lab end to end with real VMs included
 .PHONY: test
-test: check
+test: check test-e2e
 
 .PHONY: test-e2e
 test-e2e: $(HERMAKE)
