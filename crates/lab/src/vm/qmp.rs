@@ -53,6 +53,22 @@ pub enum QmpError {
 /// No answer of QEMU's to our commands is anywhere near as long.
 const LONGEST: u64 = 4 << 20;
 
+/// The command that ends negotiation.
+const NEGOTIATE: &str = "qmp_capabilities";
+
+/// How often a command is asked for while QEMU says that it is negotiating.
+const RENEGOTIATIONS: usize = 3;
+
+/// What QEMU says to a command.
+enum Answer {
+    /// It ran, and returned this.
+    Return(Value),
+    /// It was refused, for this reason.
+    Error(String),
+    /// It was not looked at, since a second greeting began negotiation anew.
+    Negotiation,
+}
+
 /// A connection. QEMU serves one at a time.
 #[derive(Debug)]
 pub struct Qmp {
@@ -66,7 +82,7 @@ impl Qmp {
     /// a second client but greets it only once the first has gone, so this may
     /// wait up to `limit`.
     pub fn connect(path: &Path, limit: Duration) -> Result<Self, QmpError> {
-        let stream = super::socket::connect(path).map_err(QmpError::Connect)?;
+        let stream = reach(path, limit).map_err(QmpError::Connect)?;
         stream
             .set_read_timeout(Some(limit))
             .map_err(QmpError::Connect)?;
@@ -82,7 +98,7 @@ impl Qmp {
         let version = &greeting["QMP"]["version"]["qemu"];
         let number = |name: &str| version[name].as_u64().unwrap_or(0);
         this.version = (number("major"), number("minor"), number("micro"));
-        this.execute("qmp_capabilities", json!({}))?;
+        this.execute(NEGOTIATE, json!({}))?;
         Ok(this)
     }
 
@@ -100,29 +116,65 @@ impl Qmp {
         {
             line["arguments"] = arguments;
         }
-        let io = |source| QmpError::Io {
+        self.send(command, &line)?;
+        for _ in 0..RENEGOTIATIONS {
+            match self.answer(command)? {
+                Answer::Return(value) => return Ok(value),
+                Answer::Error(description) => {
+                    return Err(QmpError::Refused {
+                        command: command.to_owned(),
+                        description,
+                    });
+                }
+                // It was not run, so it may be asked for again.
+                Answer::Negotiation => {
+                    let negotiate = json!({ "execute": NEGOTIATE });
+                    self.send(command, &negotiate)?;
+                    self.answer(command)?;
+                    self.send(command, &line)?;
+                }
+            }
+        }
+        Err(QmpError::Malformed {
             command: command.to_owned(),
-            source,
-        };
+            text: "it goes back to negotiation each time".to_owned(),
+        })
+    }
+
+    fn send(&mut self, command: &str, line: &Value) -> Result<(), QmpError> {
         self.stream
             .get_mut()
             .write_all(format!("{line}\n").as_bytes())
-            .map_err(io)?;
+            .map_err(|source| QmpError::Io {
+                command: command.to_owned(),
+                source,
+            })
+    }
+
+    /// The next answer. Events that come before it are kept; a greeting is
+    /// passed over: QEMU opens a connection twice, and greets twice, when the
+    /// client before this one went away at the wrong moment.
+    fn answer(&mut self, command: &str) -> Result<Answer, QmpError> {
         loop {
             let mut answer = self.read(command)?;
             if answer.get("event").is_some() {
                 self.events.push(answer);
+            } else if answer.get("QMP").is_some() {
+                // what follows it tells whether negotiation is over
             } else if let Some(error) = answer.get("error") {
                 let description = error["desc"]
                     .as_str()
                     .unwrap_or("for no reason given")
                     .to_owned();
-                return Err(QmpError::Refused {
-                    command: command.to_owned(),
-                    description,
-                });
+                return Ok(
+                    if command != NEGOTIATE && description.contains("capabilities negotiation") {
+                        Answer::Negotiation
+                    } else {
+                        Answer::Error(description)
+                    },
+                );
             } else if answer.get("return").is_some() {
-                return Ok(answer["return"].take());
+                return Ok(Answer::Return(answer["return"].take()));
             } else {
                 let text = answer.to_string();
                 return Err(QmpError::Malformed {
@@ -207,6 +259,22 @@ impl Qmp {
                 command: command.to_owned(),
                 text: String::from_utf8_lossy(&line).chars().take(200).collect(),
             });
+        }
+    }
+}
+
+/// Connects within `limit`, also when others stand in QEMU's queue, which has
+/// one place: the system then says that the socket would block.
+fn reach(path: &Path, limit: Duration) -> io::Result<UnixStream> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match super::socket::connect(path) {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
         }
     }
 }

@@ -104,3 +104,51 @@ fn a_connection_that_breaks_is_an_error() {
     let error = Qmp::connect(&dir.path().join("none"), Duration::from_secs(5)).unwrap_err();
     assert!(matches!(error, QmpError::Connect(_)), "{error}");
 }
+
+/// A QEMU that says `script` in turn: the first text at once, one more text
+/// for each request.
+fn scripted(script: &'static [&'static str]) -> (tempfile::TempDir, Result<Qmp, QmpError>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("qmp.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut requests = BufReader::new(stream.try_clone().unwrap());
+        let mut request = String::new();
+        for text in script {
+            writeln!(stream, "{text}\r").unwrap();
+            requests.read_line(&mut request).unwrap();
+        }
+    });
+    let qmp = Qmp::connect(&path, Duration::from_secs(5));
+    (dir, qmp)
+}
+
+const GREETING_AND_OK: &str = r#"{"QMP": {"version": {"qemu": {}}, "capabilities": []}}
+{"return": {}}"#;
+const NEGOTIATING: &str = r#"{"error": {"class": "CommandNotFound", "desc": "Expecting capabilities negotiation with 'qmp_capabilities'"}}"#;
+
+#[test]
+fn a_second_greeting_before_the_answer_is_passed_over() {
+    let (_dir, qmp) = scripted(&[GREETING, GREETING_AND_OK, r#"{"return": 7}"#]);
+    assert_eq!(qmp.unwrap().execute("query", json!({})).unwrap(), 7);
+}
+
+#[test]
+fn a_second_greeting_after_the_answer_is_negotiated_again() {
+    let (_dir, qmp) = scripted(&[GREETING, OK, NEGOTIATING, OK, r#"{"return": 7}"#]);
+    assert_eq!(qmp.unwrap().execute("query", json!({})).unwrap(), 7);
+    let (_dir, qmp) = scripted(&[
+        GREETING,
+        OK,
+        NEGOTIATING,
+        OK,
+        NEGOTIATING,
+        OK,
+        NEGOTIATING,
+        OK,
+        NEGOTIATING,
+    ]);
+    let error = qmp.unwrap().execute("query", json!({})).unwrap_err();
+    assert!(matches!(error, QmpError::Malformed { .. }), "{error}");
+}
