@@ -107,6 +107,7 @@ pub fn server(spec: &ServerSpec<'_>) -> Vec<String> {
         "object",
         "filter-dump,id=capture,netdev=lab,file=lab.pcap,maxlen=600",
     );
+    balloon(&mut line);
     line.0
 }
 
@@ -142,6 +143,7 @@ pub fn target(spec: &TargetSpec<'_>) -> Vec<String> {
         .opt("device", "virtio-blk-pci,drive=disk,bootindex=0,serial=disk");
     net::target_segment(&mut line, host, network, &target.name);
     line.opt("device", nic("lab", target.mac, Some(1)));
+    balloon(&mut line);
     line.0
 }
 
@@ -193,6 +195,14 @@ fn machine(
         // Without it recent edk2 offers no network boot, and guests wait for entropy.
         .opt("device", "virtio-rng-pci");
     line
+}
+
+/// By which the guest tells what pages it does not use, for the host to take
+/// back: what it once used is then not written when its memory is saved. The
+/// last device, so that all others keep the places after which installed
+/// systems name them.
+fn balloon(line: &mut Line) {
+    line.opt("device", "virtio-balloon-pci,free-page-reporting=on");
 }
 
 fn firmware(line: &mut Line, host: &Host, arch: Arch) {
