@@ -28,7 +28,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     all
 }
 
-fn force_write(path: &Path, bytes: &[u8]) {
+pub(crate) fn force_write(path: &Path, bytes: &[u8]) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(path, bytes).unwrap();
 }
@@ -54,7 +54,8 @@ run = ["sh", "-c", "cat $0 > $1; echo end >> $1", "{{ needs.first.out }}", "{{ o
 outputs = ["build/last.txt"]
 "#;
 
-fn larger() -> Space {
+/// The chain of [`LARGER`].
+pub(crate) fn larger() -> Space {
     let space = Space::new(LARGER);
     space.write("src/a.txt", "hello world\n");
     space
