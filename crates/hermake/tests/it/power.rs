@@ -112,7 +112,7 @@ fn all_files_of_a_run_lose_their_writes_alike() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn each_file_of_a_run_loses_its_writes_in_its_own_way(

@@ -212,6 +212,23 @@ fn a_pack_or_index_cut_anywhere_lost_or_of_another_format() {
 }
 
 #[test]
+fn what_verify_removes_is_no_problem_any_more() {
+    for space in [Space::chain(), larger()] {
+        space.run(&["last"]);
+        edit_pieces(&space, BLOB, |piece| piece[0] ^= 1);
+        for blob in files(&space.store().join("blobs")) {
+            force_write(&blob, b"");
+        }
+        assert_eq!(space.call(&["verify", "--remove"]).code, 1);
+        let after = space.call(&["verify"]);
+        assert_eq!(after.code, 0, "{}", after.out);
+        assert!(space.run(&["last"]).is_empty(), "outputs are in place");
+        fs::remove_dir_all(space.path("build")).unwrap();
+        assert_eq!(space.run(&["last"]), ["upper", "first", "last"]);
+    }
+}
+
+#[test]
 fn a_large_blob_with_one_bit_flipped() {
     let space = Space::new(
         r#"
