@@ -50,6 +50,10 @@ const STEPS: &[(&str, Step)] = &[
         "a_changed_service_is_a_new_server_and_two_targets_install_at_once",
         steps::change::service_and_second_target,
     ),
+    (
+        "every_task_is_deterministic_or_says_why_not",
+        steps::change::deterministic,
+    ),
     ("clean_leaves_nothing", steps::life::clean),
 ];
 

@@ -128,3 +128,41 @@ pub(crate) fn service_and_second_target(checkout: &Checkout) -> anyhow::Result<(
     ensure!(ready == 2, "not both targets are ready: {status}");
     Ok(())
 }
+
+/// Alone it takes seconds where the store has the images: it starts no machine.
+pub(crate) fn deterministic(checkout: &Checkout) -> anyhow::Result<()> {
+    checkout.make(&["build/host.toml"])?.success()?;
+    let told = checkout.hermake(&["check", "--all"])?.success()?;
+    for (task, verdict) in TASKS_AND_VERDICTS {
+        let line = format!("{task}: {verdict}");
+        ensure!(
+            told.text.lines().any(|l| l.starts_with(&line)),
+            "no {line:?} in\n{}",
+            told.text
+        );
+    }
+    // the reason of an impure task is not enough
+    told.keeps_quiet_about(&["not checked ("]).map(drop)
+}
+
+/// What `hermake check` begins to say of each task of the lab.
+const TASKS_AND_VERDICTS: &[(&str, &str)] = &[
+    ("bootd", SAID),
+    ("installer", SAID),
+    ("server-image", SAID),
+    ("target-image", SAID),
+    ("config", SAME),
+    ("keys", SAID),
+    ("server-user-data", SAME),
+    ("server-meta-data", SAME),
+    ("server-network-config", SAME),
+    ("server-seed", SAME),
+    ("server-vm", SAID),
+    ("initrd", SAME),
+    ("content", SAME),
+    ("site", SAME),
+    ("push", SAID),
+    ("machine-target1", SAID),
+];
+const SAME: &str = "deterministic";
+const SAID: &str = "not checked, as its task file says: ";

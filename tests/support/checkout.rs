@@ -60,27 +60,46 @@ impl Checkout {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Runs `make` with these arguments.
-    pub fn make(&self, arguments: &[&str]) -> anyhow::Result<Outcome> {
-        let (mut reader, writer) = std::io::pipe()?;
-        let start = Instant::now();
-        let mut make = Command::new("make");
-        make.args(arguments)
+    /// A program in the checkout, with these arguments and no input.
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
             .current_dir(self.dir.path())
             // the test may itself run under make, whose jobs are not ours
             .env_remove("MAKEFLAGS")
             .env_remove("MAKELEVEL")
             .env_remove("MFLAGS")
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone()?)
-            .stderr(writer);
-        let mut child = make.spawn().context("starting make")?;
-        drop(make);
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `make` with these arguments.
+    pub fn make(&self, arguments: &[&str]) -> anyhow::Result<Outcome> {
+        self.run("make", arguments)
+    }
+
+    /// Runs the checkout's own `hermake` with these arguments.
+    pub fn hermake(&self, arguments: &[&str]) -> anyhow::Result<Outcome> {
+        let program = self.path("build/bin/hermake");
+        self.run(&program.to_string_lossy(), arguments)
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<Outcome> {
+        let (mut reader, writer) = std::io::pipe()?;
+        let start = Instant::now();
+        let mut command = self.command(program, arguments);
+        command.stdout(writer.try_clone()?).stderr(writer);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("starting {program}"))?;
+        // it holds the pipe's other end
+        drop(command);
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes)?;
         let status = child.wait()?;
         Ok(Outcome {
-            command: format!("make {}", arguments.join(" ")),
+            command: format!("{program} {}", arguments.join(" ")),
             code: status.code(),
             text: String::from_utf8_lossy(&bytes).into_owned(),
             took: start.elapsed(),
@@ -90,13 +109,8 @@ impl Checkout {
     /// Runs `make`, and kills it and all that it started in its process group
     /// after a while.
     pub fn make_killed(&self, arguments: &[&str], after: Duration) -> anyhow::Result<()> {
-        let mut make = Command::new("make")
-            .args(arguments)
-            .current_dir(self.dir.path())
-            .env_remove("MAKEFLAGS")
-            .env_remove("MAKELEVEL")
-            .env_remove("MFLAGS")
-            .stdin(Stdio::null())
+        let mut make = self
+            .command("make", arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)

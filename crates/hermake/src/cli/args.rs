@@ -45,6 +45,9 @@ pub(super) enum Command {
     /// Read the whole store and find what is damaged
     Verify(Verify),
     /// Run tasks twice and compare: are they deterministic?
+    ///
+    /// Tasks that run in the checkout itself, services and downloads are not run. A task that says in its task file
+    /// why it is not deterministic may differ.
     Check(Check),
     /// Stop services
     Stop(Stop),
@@ -291,4 +294,7 @@ pub(super) struct Check {
     /// Tasks; all if none is named
     #[arg(add = ArgValueCompleter::new(super::complete::tasks))]
     pub(super) tasks: Vec<String>,
+    /// All tasks
+    #[arg(long, conflicts_with = "tasks")]
+    pub(super) all: bool,
 }

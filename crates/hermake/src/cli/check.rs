@@ -23,11 +23,11 @@ pub(super) fn check(args: &Check) -> Result<u8> {
     for index in wanted {
         let task = engine.task(index);
         let text = match checked(&engine, task) {
-            Ok(Verdict::Same) => "deterministic".to_owned(),
-            Ok(Verdict::Not(why)) => format!("not checked ({why})"),
-            Ok(Verdict::Differs(what)) => {
-                code = super::FAILED;
-                format!("NOT deterministic: {what}")
+            Ok(verdict) => {
+                if matches!(verdict, Verdict::Differs(_)) && task.nondeterministic.is_none() {
+                    code = super::FAILED;
+                }
+                told(&verdict, task.nondeterministic.as_deref())
             }
             Err(e) if signals::interrupted() => return Err(e),
             // others are checked all the same
@@ -41,6 +41,22 @@ pub(super) fn check(args: &Check) -> Result<u8> {
         super::print(&format!("{}: {text}\n", task.name))?;
     }
     Ok(code)
+}
+
+/// The verdict, beside what the task file says.
+fn told(verdict: &Verdict, said: Option<&str>) -> String {
+    match (verdict, said) {
+        (Verdict::Same, None) => "deterministic".to_owned(),
+        (Verdict::Same, Some(why)) => {
+            format!("the same twice, though its task file says it needn't be: {why}")
+        }
+        (Verdict::Differs(what), None) => format!("NOT deterministic: {what}"),
+        (Verdict::Differs(what), Some(why)) => {
+            format!("not deterministic, as its task file says: {why} ({what})")
+        }
+        (Verdict::Not(why), None) => format!("not checked ({why})"),
+        (Verdict::Not(_), Some(why)) => format!("not checked, as its task file says: {why}"),
+    }
 }
 
 fn checked(engine: &Engine, task: &Task) -> Result<Verdict> {

@@ -17,7 +17,9 @@ use crate::engine::Engine;
 pub(super) enum State {
     /// Nothing is to be done.
     Fresh,
-    /// It would run or be restored.
+    /// It would be restored: its result is in the store, and nothing would run.
+    Restorable,
+    /// It would run.
     Stale,
     /// It is looked at again after another task.
     Waits,
@@ -29,6 +31,7 @@ impl State {
     pub(super) fn mark(self) -> &'static str {
         match self {
             Self::Fresh => "ok",
+            Self::Restorable => "kept",
             Self::Stale => "stale",
             Self::Waits => "waits",
             Self::Error => "error",
@@ -38,6 +41,7 @@ impl State {
     pub(super) fn color(self) -> &'static str {
         match self {
             Self::Fresh => "32",
+            Self::Restorable => "36",
             Self::Stale => "33",
             Self::Waits => "2",
             Self::Error => "1;31",
@@ -54,7 +58,7 @@ pub(super) struct Line {
     pub(super) kind: &'static str,
     /// Whether it is up to date.
     pub(super) state: State,
-    /// Why it isn't.
+    /// What would be done, and why.
     pub(super) detail: String,
     /// What it is for.
     pub(super) doc: String,
@@ -74,7 +78,15 @@ pub(super) fn line(engine: &Engine, index: usize, seen: &mut HashMap<usize, bool
         Some(need) => (State::Waits, format!("for {}", engine.task(*need).name)),
         None => match engine.stale(task) {
             Ok(None) => (State::Fresh, String::new()),
-            Ok(Some(why)) => (State::Stale, why.line()),
+            Ok(Some(why)) => {
+                let forecast = engine.forecast(task, why);
+                let state = if forecast.restored {
+                    State::Restorable
+                } else {
+                    State::Stale
+                };
+                (state, forecast.line())
+            }
             Err(e) => (State::Error, format!("{e:#}")),
         },
     };

@@ -26,6 +26,7 @@ pub(super) struct Node {
 fn fill(state: State) -> &'static str {
     match state {
         State::Fresh => "#d8f0d8",
+        State::Restorable => "#d0e8f8",
         State::Stale => "#ffe3b0",
         State::Waits => "#eeeeee",
         State::Error => "#f8c8c8",

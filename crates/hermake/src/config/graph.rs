@@ -15,7 +15,7 @@ use super::units;
 use crate::fs::{Digest, Fingerprint, atomic};
 
 /// Changes whenever the binary form does.
-pub const FORMAT: &[u8; 8] = b"hmkgrf05";
+pub const FORMAT: &[u8; 8] = b"hmkgrf06";
 
 /// Marks secret variables in the list of names.
 const SECRET: char = '!';

@@ -179,6 +179,9 @@ pub struct Task {
     /// Why it can't be sandboxed.
     #[schemars(with = "Option<String>")]
     pub impure: Option<Text>,
+    /// Why two runs of it needn't make the same, or can't be compared; `hermake check` says it.
+    #[schemars(with = "Option<String>")]
+    pub nondeterministic: Option<Text>,
     /// May use the network.
     #[serde(default)]
     pub network: bool,

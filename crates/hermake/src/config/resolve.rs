@@ -154,6 +154,7 @@ fn task(
             .transpose()?,
         store: raw.store.unwrap_or(raw.impure.is_none()),
         impure: raw.impure.as_ref().map(|t| scope.string(t)).transpose()?,
+        nondeterministic: reason(raw.nondeterministic.as_ref(), &scope)?,
         network: raw.network,
         progress: raw.progress,
         link: raw.link,
@@ -194,6 +195,7 @@ fn definition(task: &Task, instances: &[Instance<'_>]) -> [u8; 32] {
     plain.at = String::new();
     plain.timeout = None;
     plain.progress = false;
+    plain.nondeterministic = None;
     // indices shift when another task is added; names don't
     plain.after = Vec::new();
     let needs: Vec<_> = plain
@@ -225,6 +227,23 @@ fn id(
     } else {
         format!("{name}@{}", other.join(","))
     }
+}
+
+/// Why a task needn't make the same twice: words, not just a mark.
+fn reason(text: Option<&Text>, scope: &Scope<'_>) -> Result<Option<String>> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let why = scope.string(text)?;
+    if why.trim().is_empty() {
+        let error = scope
+            .source
+            .error(&text.span(), "`nondeterministic` says nothing".to_owned());
+        return Err(error
+            .help("write why two runs needn't make the same, or can't be compared")
+            .into());
+    }
+    Ok(Some(why))
 }
 
 fn declared(texts: &[Text], scope: &Scope<'_>) -> Result<Vec<(String, String)>> {

@@ -47,6 +47,8 @@ pub struct Task {
     pub store: bool,
     /// Why it isn't sandboxed.
     pub impure: Option<String>,
+    /// Why two runs of it needn't make the same, or can't be compared.
+    pub nondeterministic: Option<String>,
     /// May use the network.
     pub network: bool,
     /// Its output is shown as it comes.

@@ -29,6 +29,7 @@ pub enum Verdict {
 
 impl Engine {
     /// Runs the task twice; its outputs in the checkout stay as they are. What it needs is up to date.
+    /// A task that runs in the checkout itself, a service and a download are not run.
     pub fn check(&self, task: &Task) -> Result<Verdict> {
         let argv = match &task.kind {
             _ if task.impure.is_some() => {
@@ -40,10 +41,44 @@ impl Engine {
             Kind::Run { argv } => argv,
             Kind::Service(_) => return Ok(Verdict::Not("a service keeps running".into())),
             Kind::Fetch { .. } => return Ok(Verdict::Not("its digest is given".into())),
-            Kind::Render { .. } => {
-                return Ok(Verdict::Not("templates know neither time nor place".into()));
+            Kind::Render { template, context } => {
+                return self.check_render(task, template, context);
             }
         };
+        self.check_run(task, argv)
+    }
+
+    fn check_render(
+        &self,
+        task: &Task,
+        template: &str,
+        context: &[(String, String)],
+    ) -> Result<Verdict> {
+        let command = [format!("render {template}")];
+        let mut log = self.run().task(task, &Why::Forced, &command);
+        let texts = || -> Result<_> {
+            let one = self.rendered(task, template, context)?;
+            std::thread::sleep(APART);
+            Ok((one, self.rendered(task, template, context)?))
+        };
+        let (one, two) = match texts() {
+            Ok(texts) => texts,
+            Err(e) => return Err(self.failed(task, &mut log, &format!("{e:#}"), false)),
+        };
+        self.run().end(&mut log, Ending::Ok, "");
+        let differ = || {
+            let first = one.lines().zip(two.lines()).position(|(a, b)| a != b);
+            let line = first.unwrap_or_else(|| one.lines().count().min(two.lines().count())) + 1;
+            format!("{} differs from line {line} on", task.outputs[0].path)
+        };
+        Ok(if one == two {
+            Verdict::Same
+        } else {
+            Verdict::Differs(differ())
+        })
+    }
+
+    fn check_run(&self, task: &Task, argv: &[String]) -> Result<Verdict> {
         let plan = self.plan(task)?;
         let mut stages = Vec::new();
         for round in 0..2 {

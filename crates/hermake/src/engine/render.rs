@@ -35,7 +35,8 @@ impl Engine {
         Ok(self.made(&mut log, outputs))
     }
 
-    fn rendered(
+    /// The text that `template` gives.
+    pub(super) fn rendered(
         &self,
         task: &Task,
         template: &str,

@@ -171,13 +171,15 @@ fn note(store: &Store, digest: &Digest) -> PathBuf {
     store.root.join("seen").join(digest.hex())
 }
 
-/// Not ctime: each link to the blob that is made or removed changes it.
+/// Not ctime: each link to the blob that is made or removed changes it. The boot too: after a power cut a file may have
+/// its size and times, and none of its data.
 fn text(meta: &fs::Metadata) -> String {
     format!(
-        "{} {} {} {}",
+        "{} {} {} {} {}",
         meta.ino(),
         meta.len(),
         meta.mtime(),
-        meta.mtime_nsec()
+        meta.mtime_nsec(),
+        crate::state::boot()
     )
 }

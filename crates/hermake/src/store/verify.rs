@@ -19,7 +19,7 @@ pub struct Report {
 }
 
 impl Store {
-    /// Reads everything. With `remove`, damaged blobs and unreadable records are removed.
+    /// Reads everything. With `remove`, damaged blobs, unreadable records and those without their content are removed.
     pub fn verify(&self, remove: bool) -> Report {
         let mut report = Report::default();
         for (path, name) in entries(&self.root.join("blobs")) {
@@ -58,11 +58,17 @@ impl Store {
                 continue;
             };
             for entry in record.outputs.iter().flatten() {
-                if let Node::File(digest) = &entry.node
-                    && !self.holds(digest, entry.size)
-                {
+                let Node::File(digest) = &entry.node else {
+                    continue;
+                };
+                let held = self.holds(digest, entry.size);
+                if !held {
                     let what = format!("content {} of `{}` is gone", digest.short(), record.task);
                     report.problems.push(what);
+                }
+                // without its content a record is of no use
+                if !held || bad.contains(&(Kind::Blob, *digest)) {
+                    bad.insert((Kind::Record, *key));
                 }
             }
         }

@@ -64,6 +64,54 @@ fn json_is_what_its_schema_says() {
 }
 
 #[test]
+fn status_tells_what_would_be_restored_from_what_would_run() {
+    let space = Space::chain();
+    space.run(&["last"]);
+    let state = |task: &str| {
+        let all = parsed(&space.call(&["status", "--json"]).out);
+        fits(&space, "status", &all);
+        let lines = all.as_array().unwrap().iter();
+        let line = lines.clone().find(|l| l["task"] == task).unwrap();
+        let field = |name: &str| line[name].as_str().unwrap().to_owned();
+        (field("state"), field("detail"))
+    };
+    let is = |task: &str, word: &str, detail: &str| {
+        assert_eq!(state(task), (word.to_owned(), detail.to_owned()));
+    };
+    is("last", "fresh", "");
+    fs::remove_file(space.path("build/last.txt")).unwrap();
+    is(
+        "last",
+        "restorable",
+        "would be restored: output build/last.txt is gone",
+    );
+    assert_eq!(
+        space.call(&["status", "last"]).out,
+        "last  kept   run      would be restored: output build/last.txt is gone\n"
+    );
+    space.write("build/upper.txt", "edited\n");
+    is(
+        "upper",
+        "restorable",
+        "would be restored: output build/upper.txt was changed",
+    );
+    is("last", "waits", "for first");
+    space.run(&["last"]);
+    // an edit that was there before, one that was not, and a store that is gone
+    space.write("src/a.txt", "other\n");
+    is("upper", "stale", "would run: input src/a.txt changed");
+    space.run(&["last"]);
+    space.write("src/a.txt", "hello world\n");
+    is(
+        "upper",
+        "restorable",
+        "would be restored: input src/a.txt changed",
+    );
+    fs::remove_dir_all(space.store()).unwrap();
+    is("upper", "stale", "would run: input src/a.txt changed");
+}
+
+#[test]
 fn task_files_are_what_their_schema_says() {
     let space = Space::chain();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

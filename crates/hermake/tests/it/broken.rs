@@ -17,6 +17,15 @@ fn message(tasks: &str) -> String {
 }
 
 #[test]
+fn a_reason_says_something() {
+    let said = message("[task.a]\nrun = [\"true\"]\nnondeterministic = \" \"\n");
+    assert!(
+        said.contains("`nondeterministic` says nothing\n --> tasks/all.toml:3:20"),
+        "{said}"
+    );
+}
+
+#[test]
 fn mistakes() {
     let cases = [
         (
@@ -300,6 +309,27 @@ logs-size = "1GiB"
 logs-age = "90d"
 "#;
 
+/// `text` with each edit made: so many characters from there on become others.
+fn edited(text: &str, edits: Vec<(usize, usize, String)>) -> String {
+    let mut text: Vec<char> = text.chars().collect();
+    for (at, length, new) in edits {
+        let at = at.min(text.len());
+        let end = (at + length).min(text.len());
+        text.splice(at..end, new.chars());
+    }
+    text.into_iter().collect()
+}
+
+/// What comes of a project of these files.
+fn loaded(files: &[(&str, &str)]) -> anyhow::Result<hermake::config::Graph> {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("tasks")).unwrap();
+    for (name, content) in files {
+        std::fs::write(dir.path().join(name), content).unwrap();
+    }
+    hermake::config::load::load(dir.path(), &|_| None, false)
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
 
@@ -307,39 +337,23 @@ proptest::proptest! {
     fn no_edit_of_the_project_file_makes_the_parser_panic(
         edits in proptest::collection::vec((0usize..400, 0usize..12, "[\\PC\n]{0,6}|\\{\\{|\\}\\}|\"|\\.\\./|\\*\\*|\\[|\u{e9}|-?[0-9]{1,25}(GiB|d)?"), 1..4)
     ) {
-        let mut text: Vec<char> = PROJECT.chars().collect();
-        for (at, length, new) in edits {
-            let at = at.min(text.len());
-            let end = (at + length).min(text.len());
-            text.splice(at..end, new.chars());
-        }
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("tasks")).unwrap();
-        let write = |name: &str, content: &str| std::fs::write(dir.path().join(name), content).unwrap();
-        write("hermake.toml", &text.iter().collect::<String>());
-        write("lab.toml", "[server]\nmemory = \"1GiB\"\n");
-        write("host.json", "{\"os\": \"linux\"}");
-        write("tasks/all.toml", "[task.a]\nrun = [\"true\", \"{{ lab.server.memory }} {{ host.os }} {{ vars.LAB }}\"]\nenv = { T = \"{{ vars.TOKEN }}\" }\n");
-        let _ = hermake::config::load::load(dir.path(), &|_| None, false);
+        let _ = loaded(&[
+            ("hermake.toml", &edited(PROJECT, edits)),
+            ("lab.toml", "[server]\nmemory = \"1GiB\"\n"),
+            ("host.json", "{\"os\": \"linux\"}"),
+            ("tasks/all.toml", "[task.a]\nrun = [\"true\", \"{{ lab.server.memory }} {{ host.os }} {{ vars.LAB }}\"]\nenv = { T = \"{{ vars.TOKEN }}\" }\n"),
+        ]);
     }
 
     #[test]
     fn no_edit_of_a_task_file_makes_the_parser_panic(
         edits in proptest::collection::vec((0usize..900, 0usize..12, "[\\PC\n]{0,6}|\\{\\{|\\}\\}|\"|\\.\\./|\\*\\*|\\[|\u{e9}"), 1..4)
     ) {
-        let mut text: Vec<char> = VARIED.chars().collect();
-        for (at, length, new) in edits {
-            let at = at.min(text.len());
-            let end = (at + length).min(text.len());
-            text.splice(at..end, new.chars());
-        }
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("tasks")).unwrap();
-        let write = |name: &str, content: &str| std::fs::write(dir.path().join(name), content).unwrap();
-        write("hermake.toml", "[params]\nlab = \"lab.toml\"\n[vars]\nLAB = \"x\"\n");
-        write("lab.toml", "[server]\nmemory = \"1GiB\"\n[[target]]\nname = \"a\"\n[[target]]\nname = \"b\"\n");
-        write("tasks/all.toml", &text.iter().collect::<String>());
-        match hermake::config::load::load(dir.path(), &|_| None, false) {
+        match loaded(&[
+            ("hermake.toml", "[params]\nlab = \"lab.toml\"\n[vars]\nLAB = \"x\"\n"),
+            ("lab.toml", "[server]\nmemory = \"1GiB\"\n[[target]]\nname = \"a\"\n[[target]]\nname = \"b\"\n"),
+            ("tasks/all.toml", &edited(VARIED, edits)),
+        ]) {
             Ok(graph) => proptest::prop_assert!(graph.tasks.len() < 100),
             Err(e) => {
                 let text = format!("{e:#}");

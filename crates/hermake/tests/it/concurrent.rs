@@ -1,7 +1,7 @@
 //! Many at once: every task once, no torn output.
 
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::space::Space;
 
@@ -24,6 +24,20 @@ fn slow() -> Space {
     space
 }
 
+/// Starts it; only what it complains of is read, by [`finish`].
+fn start(command: &mut Command) -> Child {
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Starts a Make that wants `b`.
+fn make(space: &Space, jobs: &str) -> Child {
+    start(&mut space.make(&[jobs, "b"]))
+}
+
 fn finish(children: Vec<Child>) {
     for child in children {
         let output = child.wait_with_output().unwrap();
@@ -38,15 +52,11 @@ fn finish(children: Vec<Child>) {
 #[test]
 fn fifty_at_once_in_one_checkout() {
     let space = slow();
-    let start = || {
-        space
-            .hermake()
-            .args(["run", "b"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-    };
-    finish((0..50).map(|_| start()).collect());
+    finish(
+        (0..50)
+            .map(|_| start(space.hermake().args(["run", "b"])))
+            .collect(),
+    );
     assert_eq!(space.index(), ["a", "b"]);
     assert_eq!(space.read("build/b"), "text\n".repeat(16));
 }
@@ -55,15 +65,7 @@ fn fifty_at_once_in_one_checkout() {
 fn two_makes_at_once_in_one_checkout() {
     let space = slow();
     space.make(&["b"]).arg("-n").output().unwrap();
-    let start = || {
-        space
-            .make(&["-j4", "b"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-    };
-    finish(vec![start(), start()]);
+    finish(vec![make(&space, "-j4"), make(&space, "-j4")]);
     assert_eq!(space.index(), ["a", "b"]);
     assert_eq!(space.read("build/b"), "text\n".repeat(16));
 }
@@ -77,13 +79,7 @@ fn ten_checkouts_that_share_the_store() {
     finish(
         others
             .iter()
-            .map(|o| {
-                o.hermake()
-                    .args(["run", "b"])
-                    .stderr(Stdio::piped())
-                    .spawn()
-                    .unwrap()
-            })
+            .map(|o| start(o.hermake().args(["run", "b"])))
             .collect(),
     );
     let mut ran: Vec<_> = others.iter().flat_map(Space::index).collect();
@@ -107,18 +103,10 @@ fn values_of_a_variable_side_by_side() {
         "#,
     );
     space.write("hermake.toml", "[vars]\nLAB = \"lab\"\n");
-    let start = |lab: &str| {
-        space
-            .hermake()
-            .args(["run", "conf"])
-            .env("LAB", lab)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-    };
-    finish(["a", "b", "lab"].into_iter().map(start).collect());
+    let conf = |lab: &str| start(space.hermake().args(["run", "conf"]).env("LAB", lab));
+    finish(["a", "b", "lab"].into_iter().map(conf).collect());
     assert_eq!(space.index().len(), 3);
-    finish(["a", "b", "lab"].into_iter().map(start).collect());
+    finish(["a", "b", "lab"].into_iter().map(conf).collect());
     assert_eq!(space.index().len(), 3);
     for lab in ["a", "b", "lab"] {
         assert_eq!(
@@ -132,15 +120,7 @@ fn values_of_a_variable_side_by_side() {
 fn two_makes_at_once_on_two_checkouts_that_share_the_store() {
     let one = slow();
     let two = one.sibling("two");
-    let start = |space: &Space| {
-        space
-            .make(&["-j4", "b"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-    };
-    finish(vec![start(&one), start(&two)]);
+    finish(vec![make(&one, "-j4"), make(&two, "-j4")]);
     let mut ran = [one.index(), two.index()].concat();
     ran.sort();
     assert_eq!(ran, ["a", "b"], "every task once");
@@ -153,15 +133,7 @@ fn two_makes_at_once_on_two_checkouts_that_share_the_store() {
 fn fifty_makes_at_once() {
     let space = slow();
     space.make(&["b"]).arg("-n").output().unwrap();
-    let start = || {
-        space
-            .make(&["-j2", "b"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-    };
-    finish((0..50).map(|_| start()).collect());
+    finish((0..50).map(|_| make(&space, "-j2")).collect());
     assert_eq!(space.index(), ["a", "b"]);
     assert_eq!(space.read("build/b"), "text\n".repeat(16));
 }

@@ -21,6 +21,7 @@ mod logs;
 mod make;
 mod messages;
 mod outputs;
+mod power;
 mod sandbox;
 mod schema;
 mod secrets;

@@ -326,35 +326,12 @@ fn descriptors_that_are_no_jobserver_are_not_trusted() {
 
 #[test]
 fn a_fifo_jobserver_is_used() {
-    // GNU Make 4.4's form, held by hand: two tokens beside our own slot
     let space = Space::new(
         &(0..6).map(|i| format!("[task.t{i}]\nimpure = \"x\"\nrun = [\"sh\", \"-c\", \"echo begin >> events; sleep 0.1; echo end >> events # {i}\"]\n")).collect::<String>(),
     );
     space.write("events", "");
-    let fifo = space.path("fifo");
-    assert!(
-        space
-            .command("mkfifo")
-            .arg(&fifo)
-            .status()
-            .unwrap()
-            .success()
-    );
-    let mut held = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-        .open(&fifo)
-        .unwrap();
-    std::io::Write::write_all(&mut held, b"++").unwrap();
-    let flags = format!(" -j3 --jobserver-auth=fifo:{}", fifo.display());
-    let output = space
-        .hermake()
-        .arg("run")
-        .env("MAKELEVEL", "1")
-        .env("MAKEFLAGS", flags)
-        .output()
-        .unwrap();
+    let mut fifo = Fifo::new(&space, 2);
+    let output = fifo.command(&space, &["run"]).output().unwrap();
     assert!(
         output.status.success(),
         "{}",
@@ -362,9 +339,7 @@ fn a_fifo_jobserver_is_used() {
     );
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     assert_eq!(counted(&space), 3.min(cores));
-    let mut back = [0; 2];
-    std::io::Read::read_exact(&mut held, &mut back).unwrap();
-    assert_eq!(&back, b"++", "all tokens are back");
+    fifo.whole();
 }
 
 /// Four tasks that print several lines each, with pauses, and one that prints a very long one.

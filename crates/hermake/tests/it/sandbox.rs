@@ -189,6 +189,86 @@ fn check_tells_what_is_not_deterministic() {
     );
 }
 
+#[test]
+fn check_says_what_a_task_file_says_of_it() {
+    let space = Space::new(
+        r#"
+        [task.id]
+        nondeterministic = "every build has an id of its own"
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "cat /proc/sys/kernel/random/uuid > $0", "{{ out }}"]
+        outputs = ["build/id"]
+        [task.calm]
+        nondeterministic = "it once did"
+        tools = ["sh"]
+        run = ["sh", "-c", "echo calm > $0", "{{ out }}"]
+        outputs = ["build/calm"]
+        [task.open]
+        impure = "asks the network"
+        nondeterministic = "the network answers differently"
+        run = ["sh", "-c", "echo > ran"]
+        [task.kept]
+        kind = "service"
+        nondeterministic = "a machine that keeps running"
+        start = ["sh", "-c", "echo > ran"]
+        status = ["true"]
+        stop = ["true"]
+        [task.broken]
+        nondeterministic = "no excuse for this"
+        tools = ["sh"]
+        run = ["sh", "-c", "exit 4"]
+        [task.page]
+        kind = "render"
+        template = "page.tera"
+        params = ["vars.NAME"]
+        outputs = ["build/page"]
+        "#,
+    );
+    space.write("hermake.toml", "[vars]\nNAME = \"name\"\n");
+    space.write("page.tera", "{{ vars.NAME }}\n");
+    let good = space.call(&["check", "calm", "open", "kept", "page"]);
+    assert_eq!(
+        (good.code, good.out.as_str()),
+        (
+            0,
+            "calm: the same twice, though its task file says it needn't be: it once did\n\
+             open: not checked, as its task file says: the network answers differently\n\
+             kept: not checked, as its task file says: a machine that keeps running\n\
+             page: deterministic\n"
+        ),
+        "{}",
+        good.err
+    );
+    assert!(!space.exists("ran") && !space.exists("build/page"));
+    let id = space.call(&["check", "id"]);
+    assert_eq!(id.code, 0, "{}", id.err);
+    assert!(
+        id.out.starts_with(
+            "id: not deterministic, as its task file says: every build has an id of its own (build/id differs from byte "
+        ),
+        "{}",
+        id.out
+    );
+    let all = space.call(&["check", "--all"]);
+    assert_eq!((all.code, all.out.lines().count()), (1, 6));
+    assert!(all.out.contains("broken: failed\n"), "{}", all.out);
+    space.write("page.tera", "{{ vars.NAMES }}\n");
+    let page = space.call(&["check", "page"]);
+    assert_eq!((page.code, page.out.as_str()), (1, "page: failed\n"));
+    assert!(page.err.contains("NAMES"), "{}", page.err);
+    assert_eq!(space.call(&["check", "--all", "page"]).code, 2);
+}
+
+#[test]
+fn what_a_task_file_says_of_check_is_in_no_key() {
+    let space = Space::chain();
+    space.run(&["last"]);
+    let text = space.read("tasks/all.toml");
+    let said = "[task.upper]\nnondeterministic = \"why\"";
+    space.write("tasks/all.toml", &text.replace("[task.upper]", said));
+    assert!(space.run(&["last"]).is_empty());
+}
+
 const MODEST: &str = r#"
 [task.t]
 inputs = ["src/a.txt"]

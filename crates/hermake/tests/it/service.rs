@@ -42,7 +42,7 @@ fn a_service_is_kept_running() {
     assert_eq!(space.call(&["stop", "server"]).code, 0);
     assert_eq!(
         space.call(&["status", "server"]).out.trim(),
-        "server  stale  service  not running"
+        "server  stale  service  would run: not running"
     );
     assert_eq!(space.call(&["stop", "client"]).code, 2);
 }

@@ -195,7 +195,7 @@ impl Space {
                 ),
             );
         }
-        let mut make = self.command("make");
+        let mut make = self.command(&gnu_make());
         make.args(args);
         make
     }
@@ -207,6 +207,11 @@ impl Space {
         out.sort();
         out
     }
+}
+
+/// The Make under test: `HERMAKE_TEST_MAKE`, or the one on PATH.
+fn gnu_make() -> String {
+    std::env::var("HERMAKE_TEST_MAKE").unwrap_or_else(|_| "make".to_owned())
 }
 
 fn collect(dir: &Path, out: &mut Vec<(PathBuf, Vec<u8>)>) {

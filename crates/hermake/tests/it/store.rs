@@ -28,7 +28,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     all
 }
 
-fn force_write(path: &Path, bytes: &[u8]) {
+pub(crate) fn force_write(path: &Path, bytes: &[u8]) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(path, bytes).unwrap();
 }
@@ -54,7 +54,8 @@ run = ["sh", "-c", "cat $0 > $1; echo end >> $1", "{{ needs.first.out }}", "{{ o
 outputs = ["build/last.txt"]
 "#;
 
-fn larger() -> Space {
+/// The chain of [`LARGER`].
+pub(crate) fn larger() -> Space {
     let space = Space::new(LARGER);
     space.write("src/a.txt", "hello world\n");
     space
@@ -207,6 +208,23 @@ fn a_pack_or_index_cut_anywhere_lost_or_of_another_format() {
         assert_eq!(space.read("build/upper.txt"), "HELLO WORLD\n");
         space.call(&["verify", "--remove"]);
         assert_eq!(space.call(&["verify"]).code, 0, "{how}");
+    }
+}
+
+#[test]
+fn what_verify_removes_is_no_problem_any_more() {
+    for space in [Space::chain(), larger()] {
+        space.run(&["last"]);
+        edit_pieces(&space, BLOB, |piece| piece[0] ^= 1);
+        for blob in files(&space.store().join("blobs")) {
+            force_write(&blob, b"");
+        }
+        assert_eq!(space.call(&["verify", "--remove"]).code, 1);
+        let after = space.call(&["verify"]);
+        assert_eq!(after.code, 0, "{}", after.out);
+        assert!(space.run(&["last"]).is_empty(), "outputs are in place");
+        fs::remove_dir_all(space.path("build")).unwrap();
+        assert_eq!(space.run(&["last"]), ["upper", "first", "last"]);
     }
 }
 

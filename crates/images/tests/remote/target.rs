@@ -24,6 +24,9 @@ fn an_image_becomes_a_raw_disk_that_zstd_unpacks() {
     let out = dir.path().join("out/target.raw.zst");
     let size = target::convert(&image, &out, Path::new("qemu-img")).unwrap();
     assert_eq!(size, disk.len() as u64);
+    let again = dir.path().join("again.raw.zst");
+    target::convert(&image, &again, Path::new("qemu-img")).unwrap();
+    assert!(fs_err::read(&out).unwrap() == fs_err::read(&again).unwrap());
     let mut decoder = zstd::Decoder::new(fs_err::File::open(&out).unwrap()).unwrap();
     decoder.window_log_max(23).unwrap();
     let mut unpacked = Vec::new();
