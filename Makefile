@@ -27,7 +27,7 @@ lab     := $(BIN)/lab
 
 # goals that need the tasks' rules, and so the host's probe
 TASK_GOALS := $(if $(JSON),,up) up-tasks reprovision server
-ifneq ($(filter $(TASK_GOALS),$(MAKECMDGOALS)),)
+ifneq ($(filter $(TASK_GOALS) machine-%,$(MAKECMDGOALS)),)
 include $(STATE)/tasks.mk
 endif
 
@@ -155,10 +155,11 @@ test-e2e: $(HERMAKE)
 bench: $(HERMAKE)
 	HERMAKE=$(abspath $(HERMAKE)) cargo run --quiet --release --locked -p hermake --example bench -- $(B)
 
-## make bench-lab       what the lab costs: cold, down, resumed, nothing to do
+## make bench-lab       what the lab costs: cold, down, resumed, nothing to do, and
+##                      one, two, four targets at once (B=resume, B=targets)
 .PHONY: bench-lab
 bench-lab: $(HERMAKE)
-	cargo run --quiet --release --locked -p e2e --bin bench-lab
+	cargo run --quiet --release --locked -p e2e --bin bench-lab -- $(B)
 
 # --- what that stands on ----------------------------------------------------
 

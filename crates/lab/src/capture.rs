@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::fsutil;
 use crate::state::{LabArgs, LabPaths};
 use crate::vm::State;
 use crate::vm::qmp::{Qmp, QmpError};
@@ -71,9 +72,7 @@ pub fn rotate(lab: &LabPaths, limit: u64) -> anyhow::Result<bool> {
         Ok(_) | Err(QmpError::Refused { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    let mut last = path.clone().into_os_string();
-    last.push(".1");
-    fs_err::rename(&path, last)?;
+    fsutil::keep_last(&path)?;
     qmp.execute(
         "object-add",
         json!({

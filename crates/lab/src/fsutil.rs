@@ -39,6 +39,25 @@ pub fn write_if_changed(path: &Path, contents: &[u8], mode: u32) -> anyhow::Resu
     write_atomically(path, contents, mode).map(|()| true)
 }
 
+/// Deletes the file at `path`; that there is none is what was wanted.
+pub fn remove_if_there(path: impl AsRef<Path>) -> std::io::Result<()> {
+    match fs_err::remove_file(path.as_ref()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Moves the file at `path` to `PATH.1`, in place of the one there: the file
+/// before this one stays to be looked at.
+pub fn keep_last(path: &Path) -> std::io::Result<()> {
+    let mut last = path.as_os_str().to_owned();
+    last.push(".1");
+    match fs_err::rename(path, std::path::PathBuf::from(last)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::model::{Auto, Install, Lab, Network, Server, Target};
 use crate::fsutil;
-use crate::host::{Backend, Distribution, Host};
+use crate::host::{Backend, Distribution, Host, capacity};
 
 /// Options of `lab config`.
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub struct Args {
 pub enum Command {
     /// Check lab.toml and write it with defaults filled in, one file a consumer.
     Resolve(ResolveArgs),
-    /// Check lab.toml and say nothing if it is good.
+    /// Check lab.toml, and say whether its machines fit into this host.
     Check(CheckArgs),
 }
 
@@ -70,7 +70,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 backend: Backend::Hub,
                 distribution: Distribution::Debian,
             };
-            read(&args.input, "lab", auto).map(drop)
+            let lab = read(&args.input, "lab", auto)?;
+            if let Some(note) = capacity::note(&lab) {
+                eprint!("{note}");
+            }
+            Ok(())
         }
     }
 }

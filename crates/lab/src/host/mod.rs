@@ -7,6 +7,7 @@
 mod accel;
 mod apt;
 mod builds;
+pub mod capacity;
 mod distribution;
 mod firmware;
 mod model;

@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let identity = Identity::of(pid).context("this process can't be seen")?;
     // before anyone can be plugged in: whoever is can then find the process
     fsutil::write_atomically(&record, &serde_json::to_vec(&identity)?, 0o644)?;
-    remove(&socket)?;
+    fsutil::remove_if_there(&socket)?;
     let listener = UnixListener::bind(&socket)
         .with_context(|| format!("cannot listen on {}", socket.display()))?;
     listener.set_nonblocking(true)?;
@@ -59,8 +59,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             let _lock = lock(&args.dir)?;
             switch.turn(Some(&listener), Duration::ZERO)?;
             if switch.is_empty() {
-                remove(&socket)?;
-                return remove(&record);
+                fsutil::remove_if_there(&socket)?;
+                fsutil::remove_if_there(&record)?;
+                return Ok(());
             }
         }
         if !switch.is_empty() {
@@ -126,8 +127,8 @@ fn lock(dir: &Path) -> anyhow::Result<fs_err::File> {
 /// Ends the lab's switch. True if it ran.
 pub fn end(server: &VmPaths) -> anyhow::Result<bool> {
     let Some(process) = process(server) else {
-        remove(&server.dir().join(SOCKET))?;
-        remove(&server.dir().join(RECORD))?;
+        fsutil::remove_if_there(server.dir().join(SOCKET))?;
+        fsutil::remove_if_there(server.dir().join(RECORD))?;
         return Ok(false);
     };
     for signal in [Signal::TERM, Signal::KILL] {
@@ -142,8 +143,8 @@ pub fn end(server: &VmPaths) -> anyhow::Result<bool> {
         "the lab segment's switch (pid {}) does not end",
         process.pid
     );
-    remove(&server.dir().join(SOCKET))?;
-    remove(&server.dir().join(RECORD))?;
+    fsutil::remove_if_there(server.dir().join(SOCKET))?;
+    fsutil::remove_if_there(server.dir().join(RECORD))?;
     Ok(true)
 }
 
@@ -157,11 +158,4 @@ pub fn process(server: &VmPaths) -> Option<Identity> {
 fn inode(path: &Path) -> Option<(u64, u64)> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
-}
-
-fn remove(path: &Path) -> anyhow::Result<()> {
-    match fs_err::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
 }

@@ -212,10 +212,7 @@ fn wipe(lab: &LabPaths, name: &str) -> anyhow::Result<()> {
         vm.dir().join("address"),
         vm.ready(),
     ] {
-        match fs_err::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        fsutil::remove_if_there(path)?;
     }
     Ok(())
 }

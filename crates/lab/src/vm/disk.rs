@@ -123,10 +123,7 @@ impl DiskRecord {
 pub fn discard(vm: &VmPaths) -> anyhow::Result<()> {
     super::snapshot::forget(vm)?;
     for path in [DiskRecord::path(vm), vm.disk(), vm.vars()] {
-        match fs_err::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        fsutil::remove_if_there(path)?;
     }
     Ok(())
 }

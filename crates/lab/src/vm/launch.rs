@@ -12,6 +12,7 @@ use super::process::Identity;
 use super::qmp::{Qmp, QmpError};
 use super::record::Record;
 use super::{args, detach};
+use crate::fsutil;
 use crate::state::VmPaths;
 
 /// How long QEMU may take from its start to its greeting.
@@ -137,10 +138,7 @@ fn pipes(vm: &VmPaths) -> anyhow::Result<()> {
         return Ok(());
     }
     for path in &wanted {
-        match fs_err::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        fsutil::remove_if_there(path)?;
     }
     // a program of POSIX: no kept crate makes one on macOS too without `unsafe`
     let made = Command::new("mkfifo")

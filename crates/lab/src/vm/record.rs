@@ -114,10 +114,7 @@ impl Record {
 /// Removes what a VM that doesn't run leaves behind.
 pub(super) fn forget(vm: &VmPaths) -> anyhow::Result<()> {
     for path in [vm.record(), vm.qmp(), vm.serial()] {
-        match fs_err::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        fsutil::remove_if_there(path)?;
     }
     Ok(())
 }

@@ -79,10 +79,7 @@ impl Saved {
 /// Forgets what is saved.
 pub(super) fn forget(vm: &VmPaths) -> anyhow::Result<()> {
     for path in [vm.saved(), vm.ram()] {
-        match fs_err::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        fsutil::remove_if_there(path)?;
     }
     Ok(())
 }

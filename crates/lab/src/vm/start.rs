@@ -16,6 +16,7 @@ use super::resume;
 use super::snapshot;
 use super::stop::{end_orphan, stop_locked};
 use crate::config::{Network, Resolved};
+use crate::fsutil;
 use crate::host::{Arch, Backend, Host};
 use crate::net;
 use crate::state::{LabPaths, VmLock, VmPaths};
@@ -240,7 +241,7 @@ fn start(
         disk::create(vm, plan, &disk)?;
     }
     disk::refresh_vars(vm, plan.firmware)?;
-    keep_last(&vm.pcap())?;
+    fsutil::keep_last(&vm.pcap())?;
     let instance = DiskRecord::read(vm)
         .context("the disk that was just made is gone")?
         .instance;
@@ -258,7 +259,7 @@ fn start(
         snapshot::go_on(vm, &mut qmp)?;
         return Ok(Started::Resumed(record));
     }
-    keep_last(&vm.serial_log())?;
+    fsutil::keep_last(&vm.serial_log())?;
     let mut launched = launch(vm, name, body.argv.clone())?;
     let mut record = body.record(&launched);
     // Written at once, so that whatever happens next, `stop` finds the process.
@@ -274,14 +275,4 @@ fn digest(argv: &[String]) -> String {
         hasher.update(word.as_bytes()).update(&[0]);
     }
     hasher.finalize().to_hex().to_string()
-}
-
-/// Keeps the file of the start before this one beside the new one.
-fn keep_last(path: &Path) -> anyhow::Result<()> {
-    if path.exists() {
-        let mut last = path.as_os_str().to_owned();
-        last.push(".1");
-        fs_err::rename(path, PathBuf::from(last))?;
-    }
-    Ok(())
 }

@@ -102,6 +102,21 @@ impl Platform for Linux {
         &[Backend::Hub, Backend::Switch, Backend::Bridge]
     }
 
+    /// What the machine has, or what the control group (a container's, say)
+    /// lets us have of it.
+    fn memory(&self) -> Option<u64> {
+        let read = |path: &str| std::fs::read_to_string(below(&self.root, path)).ok();
+        let total = read("/proc/meminfo").and_then(|text| {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("MemTotal:"))?;
+            let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+            Some(kib << 10)
+        });
+        let limit = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse().ok());
+        total.into_iter().chain(limit).min()
+    }
+
     fn debian_mirror(&self) -> Option<String> {
         // An Ubuntu host's mirror has no Debian.
         if self.os_release("ID")? != "debian" {
@@ -171,6 +186,20 @@ mod tests {
             [AccelKind::Kvm, AccelKind::Tcg]
         );
         assert_eq!(linux.accelerators(Arch::X86_64, Arch::Aarch64), tcg);
+    }
+
+    #[test]
+    fn memory_is_the_machines_or_what_the_control_group_allows() {
+        let dir = tempfile::tempdir().unwrap();
+        let linux = Linux::new(dir.path(), vec![]);
+        assert_eq!(linux.memory(), None);
+        let meminfo = "MemTotal:        2048 kB\nMemFree:  1 kB\n";
+        plant(dir.path(), "/proc/meminfo", meminfo);
+        assert_eq!(linux.memory(), Some(2 << 20));
+        plant(dir.path(), "/sys/fs/cgroup/memory.max", "max\n");
+        assert_eq!(linux.memory(), Some(2 << 20));
+        plant(dir.path(), "/sys/fs/cgroup/memory.max", "1048576\n");
+        assert_eq!(linux.memory(), Some(1 << 20));
     }
 
     #[test]

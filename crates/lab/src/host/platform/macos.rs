@@ -84,6 +84,15 @@ impl Platform for Macos {
         ]
     }
 
+    fn memory(&self) -> Option<u64> {
+        let sysctl = below(&self.root, "/usr/sbin/sysctl");
+        let output = std::process::Command::new(sysctl)
+            .args(["-n", "hw.memsize"])
+            .output()
+            .ok()?;
+        String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+    }
+
     fn debian_mirror(&self) -> Option<String> {
         None
     }

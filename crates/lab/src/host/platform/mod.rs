@@ -63,6 +63,10 @@ pub(crate) trait Platform: Sync {
     /// What to run to get `need`.
     fn remedy(&self, need: Need) -> String;
 
+    /// Bytes of memory that all VMs and everything else share; none if the
+    /// system doesn't say.
+    fn memory(&self) -> Option<u64>;
+
     /// The program called `name`, if it is there.
     fn program(&self, name: &str) -> Option<PathBuf> {
         self.program_dirs()

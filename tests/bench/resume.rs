@@ -1,6 +1,5 @@
-//! `make bench-lab`: what it costs to bring the lab up, take it down and bring
-//! it up again, and to serve a changed template; each against the cold boot of
-//! the same run. Images are in the store already, or are made first.
+//! What it costs to bring the lab up, take it down and bring it up again, and
+//! to serve a changed template; each against the cold boot of the same run.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -8,16 +7,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use e2e::Checkout;
 
+use super::timed;
+
 /// How often what is quick is measured; medians are printed.
 const ROUNDS: usize = 5;
 const TEMPLATE: &str = "cloud-init/target/user-data.tera";
 const OLD: &str = "#cloud-config\n";
 
-fn main() -> anyhow::Result<()> {
-    let lab = Checkout::new()?;
-    eprintln!("images, programs and a first lab, which is thrown away");
-    timed(&lab, &["server"])?;
-    lab.make(&["clean"])?.success()?;
+pub(crate) fn run() -> anyhow::Result<()> {
+    let lab = super::prepared()?;
     eprintln!("cold: server and one target, from images to `ready`");
     let cold = timed(&lab, &["up"])?;
 
@@ -36,10 +34,6 @@ fn main() -> anyhow::Result<()> {
     row("make up, nothing to do", median(noop), cold, "60 ms");
     row("a changed template is served", median(served), cold, "2 s");
     Ok(())
-}
-
-fn timed(lab: &Checkout, goals: &[&str]) -> anyhow::Result<Duration> {
-    Ok(lab.make(goals)?.success()?.took)
 }
 
 /// From typing `make up` until the server answers with the new text.
