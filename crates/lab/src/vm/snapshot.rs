@@ -135,9 +135,11 @@ pub(super) fn load(vm: &VmPaths, qmp: &mut Qmp) -> anyhow::Result<()> {
     completed(vm, qmp)
 }
 
-/// Lets the guest run on; what was saved of it holds no longer.
+/// Lets the guest run on; what was saved of it holds no longer. The memory file
+/// stays until the next one is written: right after `make down` the system is
+/// still writing it, and to delete it would take as long as that, seconds.
 pub(super) fn go_on(vm: &VmPaths, qmp: &mut Qmp) -> anyhow::Result<()> {
-    forget(vm)?;
+    fsutil::remove_if_there(vm.saved())?;
     qmp.execute("cont", json!({}))
         .context("the guest's memory was loaded, but the guest does not run on")?;
     Ok(())
