@@ -10,6 +10,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use rustix::fs::Mode;
 use rustix::io::{FdFlags, fcntl_setfd};
 
 /// Starts `command` so that it outlives us and holds on to nothing of ours.
@@ -20,13 +21,15 @@ pub(crate) fn spawn(command: &mut Command) -> std::io::Result<std::process::Chil
 }
 
 /// Makes `command` start in a session of its own, so that neither Ctrl-C nor
-/// the end of the terminal or of the build reaches it.
+/// the end of the terminal or of the build reaches it. The files that it makes
+/// are its user's alone: consoles, packets and memory hold what is secret.
 pub(super) fn own_session(command: &mut Command) {
     // SAFETY: between fork and exec only async-signal-safe calls are allowed;
-    // setsid is one, and nothing is allocated.
+    // setsid and umask are such, and nothing is allocated.
     unsafe {
         command.pre_exec(|| {
             rustix::process::setsid()?;
+            rustix::process::umask(Mode::RWXG | Mode::RWXO);
             Ok(())
         });
     }

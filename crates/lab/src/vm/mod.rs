@@ -14,6 +14,7 @@ mod record;
 mod resume;
 mod snapshot;
 mod socket;
+mod sparse;
 mod start;
 mod stop;
 

@@ -80,14 +80,16 @@ fn start_time(pid: i32) -> Option<String> {
 }
 
 #[cfg(target_os = "linux")]
-fn boot_id() -> String {
+/// Names the host's boot; empty where the system has no name for it.
+pub(super) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|id| id.trim().to_owned())
         .unwrap_or_default()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn boot_id() -> String {
+/// Names the host's boot; empty where the system has no name for it.
+pub(super) fn boot_id() -> String {
     // The time of start is a date there, which names the boot too.
     String::new()
 }

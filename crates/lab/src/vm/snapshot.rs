@@ -10,13 +10,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use fs_err::os::unix::fs::OpenOptionsExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::disk::Fingerprint;
 use super::qmp::Qmp;
 use super::record::Record;
+use super::{process, sparse};
 use crate::fsutil;
 use crate::state::VmPaths;
 
@@ -45,6 +45,11 @@ pub struct Saved {
     /// The memory file as it was left: inode, size, modification time in
     /// nanoseconds since 1970.
     file: (u64, u64, i128),
+    /// The host's boot in which it was written. The system may write it to the
+    /// disk later, and a power cut in between would leave parts of it.
+    boot: String,
+    /// What it held, asked for only in another boot.
+    digest: String,
 }
 
 /// What is known of the memory file without reading it.
@@ -68,11 +73,18 @@ impl Saved {
             Some("it belongs to another disk".to_owned())
         } else if self.wanted != wanted {
             Some("the machine changed since".to_owned())
-        } else if !matches!(stat(vm), Ok(now) if now == self.file) {
+        } else if !matches!(stat(vm), Ok(now) if now == self.file) || !self.survived(vm) {
             Some("the file is damaged: it is not as it was left".to_owned())
         } else {
             None
         }
+    }
+
+    /// Whether a power cut since, if there was one, left all of it.
+    fn survived(&self, vm: &VmPaths) -> bool {
+        let now = process::boot_id();
+        (!now.is_empty() && now == self.boot)
+            || matches!(sparse::digest(&vm.ram()), Ok(digest) if digest == self.digest)
     }
 }
 
@@ -93,12 +105,9 @@ pub(super) fn save(vm: &VmPaths, record: &Record, qmp: &mut Qmp) -> anyhow::Resu
         record.qemu
     );
     forget(vm)?;
-    // Its own, before QEMU opens it: a guest's memory holds its keys.
-    fs_err::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(vm.ram())?;
+    // QEMU makes the file, readable for its user only (`launch` sees to that).
+    // If it truncated one of ours instead, ext4 would write it to the disk at
+    // once, and whoever deletes it would wait for that.
     let result = write(vm, qmp).and_then(|()| {
         let saved = Saved {
             instance: record.instance.clone(),
@@ -106,6 +115,8 @@ pub(super) fn save(vm: &VmPaths, record: &Record, qmp: &mut Qmp) -> anyhow::Resu
             qemu: record.qemu.clone(),
             content: record.content.clone(),
             file: stat(vm)?,
+            boot: process::boot_id(),
+            digest: sparse::digest(&vm.ram())?,
         };
         let text = serde_json::to_vec_pretty(&saved)?;
         fsutil::write_atomically(&vm.saved(), &text, 0o600)
@@ -135,11 +146,9 @@ pub(super) fn load(vm: &VmPaths, qmp: &mut Qmp) -> anyhow::Result<()> {
     completed(vm, qmp)
 }
 
-/// Lets the guest run on; what was saved of it holds no longer. The memory file
-/// stays until the next one is written: right after `make down` the system is
-/// still writing it, and to delete it would take as long as that, seconds.
+/// Lets the guest run on; what was saved of it holds no longer.
 pub(super) fn go_on(vm: &VmPaths, qmp: &mut Qmp) -> anyhow::Result<()> {
-    fsutil::remove_if_there(vm.saved())?;
+    forget(vm)?;
     qmp.execute("cont", json!({}))
         .context("the guest's memory was loaded, but the guest does not run on")?;
     Ok(())
@@ -197,6 +206,8 @@ mod tests {
             qemu: "10.0.2".to_owned(),
             content: None,
             file: stat(&vm).unwrap(),
+            boot: process::boot_id(),
+            digest: sparse::digest(&vm.ram()).unwrap(),
         };
         (vm, saved)
     }
@@ -214,6 +225,23 @@ mod tests {
         }
         fs_err::remove_file(vm.ram()).unwrap();
         assert!(saved.misfit(&vm, "i", "w").unwrap().contains("damaged"));
+    }
+
+    #[test]
+    fn after_another_boot_the_content_has_to_be_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let (vm, mut saved) = saved(dir.path());
+        // a power cut: the file is there as it was, and some of it is not
+        let times = std::fs::metadata(vm.ram()).unwrap().modified().unwrap();
+        fs_err::write(vm.ram(), "mem\0\0\0").unwrap();
+        let file = std::fs::File::options().write(true).open(vm.ram()).unwrap();
+        file.set_modified(times).unwrap();
+        assert_eq!(saved.misfit(&vm, "i", "w"), None, "not looked at");
+        "another".clone_into(&mut saved.boot);
+        assert!(saved.misfit(&vm, "i", "w").unwrap().contains("damaged"));
+        fs_err::write(vm.ram(), "memory").unwrap();
+        file.set_modified(times).unwrap();
+        assert_eq!(saved.misfit(&vm, "i", "w"), None);
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn memory_survives_and_is_used_once() {
     assert!(record.resumed && record.forwards.is_some());
     assert_eq!(record.instance, before.instance);
     assert!(bench.word().contains(&format!("{WORD:#x}")));
-    assert!(!bench.server().saved().exists());
+    assert!(!bench.server().ram().exists() && !bench.server().saved().exists());
     assert_eq!(bench.start().unwrap(), Started::Already(record));
 }
 
