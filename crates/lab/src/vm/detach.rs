@@ -1,4 +1,5 @@
-//! Starting a program that outlives us and holds on to nothing of ours.
+//! What goes on when we have ended: programs that hold on to nothing of ours,
+//! and the deletion of large files.
 
 #![allow(
     unsafe_code,
@@ -8,7 +9,8 @@
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use rustix::fs::Mode;
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -18,6 +20,23 @@ pub(crate) fn spawn(command: &mut Command) -> std::io::Result<std::process::Chil
     keep_descriptors()?;
     own_session(command);
     command.spawn()
+}
+
+/// Deletes a file without waiting until its space is free, which takes seconds
+/// for a large one that is still being written to the disk, or where each block
+/// is discarded. It is gone at once; the space is freed by the end of a program
+/// that does nothing but have it open.
+pub(super) fn delete(path: &Path) -> std::io::Result<()> {
+    let file = std::fs::File::open(path);
+    fs_err::remove_file(path)?;
+    let mut holder = Command::new("true");
+    holder
+        .stdin(file?)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // if it can't be started, the space is free before we go on
+    let _ = spawn(&mut holder);
+    Ok(())
 }
 
 /// Makes `command` start in a session of its own, so that neither Ctrl-C nor
@@ -54,4 +73,19 @@ pub(super) fn keep_descriptors() -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_deleted_is_gone_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs_err::write(&path, "x").unwrap();
+        delete(&path).unwrap();
+        assert!(!path.exists());
+        assert!(delete(&path).is_err());
+    }
 }

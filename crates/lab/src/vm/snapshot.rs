@@ -16,7 +16,7 @@ use serde_json::json;
 use super::disk::Fingerprint;
 use super::qmp::Qmp;
 use super::record::Record;
-use super::{process, sparse};
+use super::{detach, process, sparse};
 use crate::fsutil;
 use crate::state::VmPaths;
 
@@ -105,9 +105,7 @@ pub(super) fn save(vm: &VmPaths, record: &Record, qmp: &mut Qmp) -> anyhow::Resu
         record.qemu
     );
     forget(vm)?;
-    // QEMU makes the file, readable for its user only (`launch` sees to that).
-    // If it truncated one of ours instead, ext4 would write it to the disk at
-    // once, and whoever deletes it would wait for that.
+    // QEMU makes the file, readable for its user only: `launch` sees to that.
     let result = write(vm, qmp).and_then(|()| {
         let saved = Saved {
             instance: record.instance.clone(),
@@ -148,7 +146,8 @@ pub(super) fn load(vm: &VmPaths, qmp: &mut Qmp) -> anyhow::Result<()> {
 
 /// Lets the guest run on; what was saved of it holds no longer.
 pub(super) fn go_on(vm: &VmPaths, qmp: &mut Qmp) -> anyhow::Result<()> {
-    forget(vm)?;
+    fsutil::remove_if_there(vm.saved())?;
+    detach::delete(&vm.ram())?;
     qmp.execute("cont", json!({}))
         .context("the guest's memory was loaded, but the guest does not run on")?;
     Ok(())
