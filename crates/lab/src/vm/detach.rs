@@ -25,17 +25,19 @@ pub(crate) fn spawn(command: &mut Command) -> std::io::Result<std::process::Chil
 /// Deletes a file without waiting until its space is free, which takes seconds
 /// for a large one that is still being written to the disk, or where each block
 /// is discarded. It is gone at once; the space is freed by the end of a program
-/// that does nothing but have it open.
+/// that has it open, and ends when we let it.
 pub(super) fn delete(path: &Path) -> std::io::Result<()> {
     let file = std::fs::File::open(path);
     fs_err::remove_file(path)?;
-    let mut holder = Command::new("true");
-    holder
-        .stdin(file?)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    let (wait, end) = std::io::pipe()?;
+    let mut holder = Command::new("cat");
+    // it is not standard output that it is there for: nothing comes to be written
+    holder.stdin(wait).stdout(file?).stderr(Stdio::null());
     // if it can't be started, the space is free before we go on
     let _ = spawn(&mut holder);
+    // first our own descriptor, so that not we are the last who has it
+    drop(holder);
+    drop(end);
     Ok(())
 }
 
