@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::bootd::Bootd;
+use super::say::Say;
 use super::up::{start_over, up};
 use crate::config::Resolved;
 use crate::state::LabArgs;
@@ -64,7 +65,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             &args.lab.paths()?,
             &args.name,
             &args.options.options(),
-            io::stderr(),
+            Say::new(io::stderr(), &args.name),
         ),
         Command::Down(args) => {
             let lab = args.lab.paths()?;
@@ -101,7 +102,14 @@ pub fn reprovision(args: &ReprovisionArgs) -> anyhow::Result<()> {
             .iter()
             .map(|target| {
                 let (lab, options) = (&lab, args.options.options());
-                scope.spawn(move || up(lab, &target.name, &options, io::stderr()))
+                scope.spawn(move || {
+                    up(
+                        lab,
+                        &target.name,
+                        &options,
+                        Say::plainly(io::stderr(), &target.name),
+                    )
+                })
             })
             .collect();
         threads

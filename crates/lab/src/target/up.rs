@@ -125,10 +125,9 @@ pub(super) fn up(
     lab: &LabPaths,
     name: &str,
     options: &Options,
-    out: impl Write,
+    mut say: Say<impl Write>,
 ) -> anyhow::Result<()> {
     let vm = lab.vm(name);
-    let mut say = Say::new(out, name);
     let Prepared {
         mac,
         bootd,
