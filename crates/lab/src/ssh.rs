@@ -139,6 +139,7 @@ fn server_forwards(lab: &LabPaths) -> anyhow::Result<Forwards> {
             "the server runs, but where it is reached was not noted (its start was interrupted): stop and start it",
         ),
         State::Died(_) => bail!("the server died; `make up` starts it again"),
+        State::Held(_) => bail!("the server is being suspended; `make up` resumes it"),
         State::Stopped => bail!("the server does not run; `make up` starts it"),
     }
 }

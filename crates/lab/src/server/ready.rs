@@ -82,6 +82,7 @@ fn wait_for_http(lab: &LabPaths, limit: Duration) -> anyhow::Result<Record> {
                 record.process.pid,
                 vm.qemu_log().display()
             ),
+            State::Held(_) => anyhow::bail!("the server is being suspended; `make up` resumes it"),
             State::Stopped => anyhow::bail!("the server does not run; `make up` starts it"),
         };
         if let Some(failure) = log.failure() {

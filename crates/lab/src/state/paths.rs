@@ -204,6 +204,16 @@ impl VmPaths {
         self.dir.join("saved.json")
     }
 
+    /// Locked by QEMU for as long as it lives.
+    pub fn alive(&self) -> PathBuf {
+        self.dir.join("alive")
+    }
+
+    /// There while the guest is stopped to be saved or loaded.
+    pub fn held(&self) -> PathBuf {
+        self.dir.join("held")
+    }
+
     /// The pipe to the guest's port `lab.wake`.
     pub fn wake_in(&self) -> PathBuf {
         self.dir.join("wake.in")

@@ -185,6 +185,7 @@ fn vm(lab: &LabPaths, name: &str) -> (VmStatus, Option<Record>) {
             ));
         }
         Ok(State::Stopped) if Saved::read(&paths).is_some() => status.state = "suspended",
+        Ok(State::Held(_)) => status.state = "held",
         Ok(State::Stopped) => status.state = "stopped",
         Err(error) => {
             status.state = "unknown";

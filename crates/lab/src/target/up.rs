@@ -222,6 +222,7 @@ fn server(lab: &LabPaths) -> anyhow::Result<Forwards> {
             .forwards
             .context("the server's start was interrupted: `lab vm stop server`, then start it"),
         State::Died(_) => bail!("the server died; `make up` starts it again"),
+        State::Held(_) => bail!("the server is being suspended; `make up` resumes it"),
         State::Stopped => bail!("the server does not run; `make up` starts it"),
     }
 }

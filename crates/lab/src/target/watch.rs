@@ -181,7 +181,9 @@ fn until_end<W: Write>(
         match State::of(watch.vm) {
             Ok(State::Running(_)) if follower.is_up() => return Ok(()),
             Ok(State::Running(_)) => follower.check_time()?,
-            Ok(State::Died(_) | State::Stopped) => return Err(gone(follower, watch.vm)),
+            Ok(State::Held(_) | State::Died(_) | State::Stopped) => {
+                return Err(gone(follower, watch.vm));
+            }
             Err(error) => {
                 return Err(Stop {
                     kind: WatchKind::State,

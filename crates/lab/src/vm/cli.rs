@@ -136,6 +136,13 @@ fn status(lab: &LabPaths, vm: &str) -> anyhow::Result<()> {
             println!("{vm}: running, pid {}", record.process.pid);
             Ok(())
         }
+        State::Held(record) => {
+            println!(
+                "{vm}: stands still, being suspended or resumed, pid {}",
+                record.process.pid
+            );
+            Err(Status(3).into())
+        }
         State::Died(record) => {
             println!("{vm}: died (its process {} is gone)", record.process.pid);
             Err(Status(4).into())
@@ -151,6 +158,7 @@ fn is_ready(lab: &LabPaths, vm: &str) -> anyhow::Result<()> {
     let answer = match State::of(&lab.vm(vm))? {
         State::Running(record) if vm == "server" => ready(&record),
         State::Running(_) => Ok(()),
+        State::Held(_) => Err("it is being suspended or resumed".to_owned()),
         State::Died(_) => Err("it died".to_owned()),
         State::Stopped => Err("it does not run".to_owned()),
     };

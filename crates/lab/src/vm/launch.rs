@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 
+use super::alive;
 use super::process::Identity;
 use super::qmp::{Qmp, QmpError};
 use super::record::Record;
@@ -94,7 +95,7 @@ fn attempt(vm: &VmPaths, name: &str, argv: &[String]) -> anyhow::Result<(Identit
     command
         .args(arguments)
         .current_dir(vm.dir())
-        .stdin(Stdio::null())
+        .stdin(alive::lock(vm)?)
         .stdout(log.file().try_clone()?)
         .stderr(log.into_parts().0);
     detach::own_session(&mut command);

@@ -1,5 +1,6 @@
 //! Virtual machines: what is run, how it is started, watched and stopped.
 
+mod alive;
 pub mod args;
 mod cli;
 mod content;

@@ -62,6 +62,9 @@ pub struct Record {
 pub enum State {
     /// It runs.
     Running(Record),
+    /// QEMU runs, and the guest stands still, since it is being suspended or
+    /// resumed; or was, by someone who was killed.
+    Held(Record),
     /// It was started, and its process is gone: killed, crashed, or the host
     /// was restarted.
     Died(Record),
@@ -86,10 +89,12 @@ impl State {
                 path.display()
             )
         })?;
-        Ok(if record.process.is_alive() {
-            Self::Running(record)
-        } else {
+        Ok(if !record.process.is_alive() {
             Self::Died(record)
+        } else if vm.held().exists() {
+            Self::Held(record)
+        } else {
+            Self::Running(record)
         })
     }
 
@@ -97,7 +102,7 @@ impl State {
     pub fn running(self) -> Option<Record> {
         match self {
             Self::Running(record) => Some(record),
-            Self::Died(_) | Self::Stopped => None,
+            Self::Held(_) | Self::Died(_) | Self::Stopped => None,
         }
     }
 }
@@ -113,7 +118,7 @@ impl Record {
 
 /// Removes what a VM that doesn't run leaves behind.
 pub(super) fn forget(vm: &VmPaths) -> anyhow::Result<()> {
-    for path in [vm.record(), vm.qmp(), vm.serial()] {
+    for path in [vm.record(), vm.qmp(), vm.serial(), vm.held()] {
         fsutil::remove_if_there(path)?;
     }
     Ok(())

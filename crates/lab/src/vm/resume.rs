@@ -10,6 +10,8 @@ use super::qmp::Qmp;
 use super::record::{Record, forget};
 use super::snapshot::{self, Saved};
 use super::stop;
+use crate::net::bridge;
+use crate::state::VmPaths;
 
 /// Loads what was saved of a VM, and writes its record. The guest is still
 /// paused, and what was saved still there. None if there is nothing to go on
@@ -43,6 +45,36 @@ pub(super) fn attempt(body: &Body<'_>, fresh: bool) -> anyhow::Result<Option<(Qm
     Ok(None)
 }
 
+/// Picks up a guest that stands still, since whoever was suspending or resuming
+/// it was killed. Its memory is in the file if what vouches for that is there:
+/// then QEMU is ended, and there is no record of it any more. Otherwise it is in
+/// QEMU, and the guest runs on, if it can.
+pub(super) fn pick_up(
+    vm: &VmPaths,
+    name: &str,
+    mut record: Record,
+) -> anyhow::Result<Option<Record>> {
+    if Saved::read(vm).is_none() {
+        let runs = Qmp::connect(&vm.qmp(), Duration::from_secs(10))
+            .map_err(Into::into)
+            .and_then(|mut qmp| snapshot::let_run(vm, &mut qmp));
+        match runs {
+            Ok(()) => {
+                eprintln!("{name}: goes on; it was being suspended or resumed");
+                // its clock stood still too
+                record.resumed = true;
+                record.write(vm)?;
+                return Ok(Some(record));
+            }
+            Err(error) => eprintln!("{name}: it stands still and can't go on: {error:#}"),
+        }
+    }
+    stop::end(vm, &record.process, Duration::ZERO)?;
+    bridge::unplug(&record.argv)?;
+    forget(vm)?;
+    Ok(None)
+}
+
 fn load(body: &Body<'_>, saved: &Saved) -> anyhow::Result<(Qmp, Record)> {
     let mut argv = body.argv.clone();
     argv.extend(["-incoming".to_owned(), "defer".to_owned()]);
@@ -52,6 +84,7 @@ fn load(body: &Body<'_>, saved: &Saved) -> anyhow::Result<(Qmp, Record)> {
         resumed: true,
         ..body.record(&launched)
     };
+    snapshot::hold(body.vm)?;
     // Written at once, so that whatever happens next, `stop` finds the process.
     record.write(body.vm)?;
     let loaded = if record.qemu == saved.qemu {

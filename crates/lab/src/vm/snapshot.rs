@@ -24,6 +24,9 @@ use crate::state::VmPaths;
 /// measured for 1 GiB.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// How long QEMU may take to give up writing or loading.
+const CANCEL: Duration = Duration::from_secs(10);
+
 /// QEMU's first version with `migrate file:`.
 const MIGRATE_FILE: (u64, u64, u64) = (8, 2, 0);
 /// QEMU's first version whose memory file has a fixed place for each page.
@@ -105,6 +108,7 @@ pub(super) fn save(vm: &VmPaths, record: &Record, qmp: &mut Qmp) -> anyhow::Resu
         record.qemu
     );
     forget(vm)?;
+    hold(vm)?;
     // QEMU makes the file, readable for its user only: `launch` sees to that.
     let result = write(vm, qmp).and_then(|()| {
         let saved = Saved {
@@ -121,10 +125,31 @@ pub(super) fn save(vm: &VmPaths, record: &Record, qmp: &mut Qmp) -> anyhow::Resu
     });
     if result.is_err() {
         forget(vm)?;
-        let _ = qmp.execute("migrate_cancel", json!({}));
-        let _ = qmp.execute("cont", json!({}));
+        let _ = let_run(vm, qmp);
     }
     result
+}
+
+/// Notes that the guest is about to be stopped.
+pub(super) fn hold(vm: &VmPaths) -> anyhow::Result<()> {
+    fs_err::write(vm.held(), "").map_err(Into::into)
+}
+
+/// Lets a guest run on that is, or was, being saved: its memory is in QEMU.
+pub(super) fn let_run(vm: &VmPaths, qmp: &mut Qmp) -> anyhow::Result<()> {
+    let _ = qmp.execute("migrate_cancel", json!({}));
+    let deadline = Instant::now() + CANCEL;
+    loop {
+        let now = qmp.execute("query-migrate", json!({}))?;
+        match now["status"].as_str() {
+            None | Some("none" | "completed" | "failed" | "cancelled") => break,
+            _ if Instant::now() >= deadline => anyhow::bail!("its migration does not end"),
+            _ => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    qmp.execute("cont", json!({}))?;
+    fsutil::remove_if_there(vm.held())?;
+    Ok(())
 }
 
 fn write(vm: &VmPaths, qmp: &mut Qmp) -> anyhow::Result<()> {
@@ -150,6 +175,7 @@ pub(super) fn go_on(vm: &VmPaths, qmp: &mut Qmp) -> anyhow::Result<()> {
     detach::delete(&vm.ram())?;
     qmp.execute("cont", json!({}))
         .context("the guest's memory was loaded, but the guest does not run on")?;
+    fsutil::remove_if_there(vm.held())?;
     Ok(())
 }
 

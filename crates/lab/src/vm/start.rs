@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::alive;
 use super::args::{self, ServerSpec, TargetSpec};
 use super::content;
 use super::disk::{self, DiskRecord, Fingerprint, Plan};
@@ -14,7 +15,7 @@ use super::qmp::Qmp;
 use super::record::{Record, State, forget};
 use super::resume;
 use super::snapshot;
-use super::stop::{end_orphan, stop_locked};
+use super::stop::stop_locked;
 use crate::config::{Network, Resolved};
 use crate::fsutil;
 use crate::host::{Arch, Backend, Host};
@@ -205,11 +206,16 @@ fn start(
             .then_some("its first set-up never ended")
     });
     let wanted = digest(&key);
-    match State::of(vm)? {
+    let mut state = State::of(vm)?;
+    if let State::Held(record) = state {
+        let runs = resume::pick_up(vm, name, record)?;
+        state = runs.map_or(State::Stopped, State::Running);
+    }
+    match state {
         State::Running(record) if new_disk.is_none() && record.wanted == wanted => {
             return Ok(Started::Already(record));
         }
-        State::Running(_) => {
+        State::Running(_) | State::Held(_) => {
             let why = new_disk.map_or("its command line changed".to_owned(), |why| {
                 format!("a new disk: {why}")
             });
@@ -230,11 +236,10 @@ fn start(
                 record.process.pid
             );
         }
-        State::Stopped => {
-            if end_orphan(vm) {
-                eprintln!("{name}: ended a QEMU that nobody had noted down");
-            }
-        }
+        State::Stopped => {}
+    }
+    if alive::end_orphan(vm)? {
+        eprintln!("{name}: ended a QEMU that nobody had noted down");
     }
     forget(vm)?;
     if new_disk.is_some() {

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
+use super::alive;
 use super::process::Identity;
 use super::qmp::Qmp;
 use super::record::{Record, State, forget};
-use super::snapshot;
+use super::resume;
+use super::snapshot::{self, Saved};
 use crate::net::bridge;
 use crate::state::{VmLock, VmPaths};
 
@@ -64,6 +66,15 @@ pub fn suspend(vm: &VmPaths, name: &str, grace: Duration) -> anyhow::Result<Stop
         return Ok(Stopped::Already);
     }
     let _lock = VmLock::take(vm)?;
+    if let State::Held(record) = State::of(vm)?
+        && resume::pick_up(vm, name, record)?.is_none()
+    {
+        return Ok(if Saved::read(vm).is_some() {
+            Stopped::Suspended
+        } else {
+            Stopped::ByQemu
+        });
+    }
     if let State::Running(record) = State::of(vm)? {
         match save_and_quit(vm, &record) {
             Ok(()) => {
@@ -91,11 +102,17 @@ fn save_and_quit(vm: &VmPaths, record: &Record) -> anyhow::Result<()> {
 
 pub(super) fn stop_locked(vm: &VmPaths, grace: Duration) -> anyhow::Result<Stopped> {
     let stopped = match State::of(vm)? {
-        State::Stopped if end_orphan(vm) => Stopped::ByQemu,
+        State::Stopped if alive::end_orphan(vm)? => Stopped::ByQemu,
         State::Stopped => return Ok(Stopped::Already),
         State::Died(record) => {
             bridge::unplug(&record.argv)?;
             Stopped::Cleared
+        }
+        State::Held(record) => {
+            // a guest that stands still hears nothing, and what is saved is whole
+            let how = end(vm, &record.process, Duration::ZERO)?;
+            bridge::unplug(&record.argv)?;
+            how
         }
         State::Running(record) => {
             let how = end(vm, &record.process, grace)?;
@@ -105,22 +122,6 @@ pub(super) fn stop_locked(vm: &VmPaths, grace: Duration) -> anyhow::Result<Stopp
     };
     forget(vm)?;
     Ok(stopped)
-}
-
-/// Ends a QEMU that was started by someone who was killed before it could be
-/// written down. Its control socket is all that leads to it. True if there was
-/// one.
-pub(super) fn end_orphan(vm: &VmPaths) -> bool {
-    let Ok(mut qmp) = Qmp::connect(&vm.qmp(), Duration::from_secs(2)) else {
-        return false;
-    };
-    let _ = qmp.execute("quit", json!({}));
-    drop(qmp);
-    let deadline = Instant::now() + QUIT;
-    while super::socket::connect(&vm.qmp()).is_ok() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    true
 }
 
 pub(super) fn end(vm: &VmPaths, process: &Identity, grace: Duration) -> anyhow::Result<Stopped> {

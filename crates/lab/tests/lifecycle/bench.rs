@@ -208,14 +208,32 @@ impl Bench {
 
     /// The program itself, in a place without a lab.toml.
     pub(crate) fn lab(&self, words: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_lab"))
+        self.command(words).output().unwrap()
+    }
+
+    /// The program, killed after a while if it still runs.
+    pub(crate) fn lab_killed(&self, words: &[&str], after: Duration) {
+        let quiet = std::process::Stdio::null;
+        let mut program = self
+            .command(words)
+            .stdout(quiet())
+            .stderr(quiet())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(after);
+        program.kill().unwrap();
+        program.wait().unwrap();
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_lab"));
+        program
             .args(words)
             .arg("--labs")
             .arg(self.path("labs"))
             .args(["--lab", self.lab.name()])
-            .current_dir(self.dir.path())
-            .output()
-            .unwrap()
+            .current_dir(self.dir.path());
+        program
     }
 }
 

@@ -94,7 +94,9 @@ fn a_disk_that_another_qemu_has_open_is_reported_by_the_real_one() {
     let bench = Bench::new();
     let record = bench.start().unwrap().record().clone();
     fs_err::write(bench.server().set_up(), &record.instance).unwrap();
-    for file in [bench.server().record(), bench.server().qmp()] {
+    // as if it were someone else's
+    let server = bench.server();
+    for file in [server.record(), server.qmp(), server.alive()] {
         fs_err::remove_file(file).unwrap();
     }
     let error = bench.start().unwrap_err().to_string();
@@ -103,6 +105,21 @@ fn a_disk_that_another_qemu_has_open_is_reported_by_the_real_one() {
         error.contains("hint: another QEMU has this disk open"),
         "{error}"
     );
+}
+
+#[test]
+fn one_that_nobody_can_reach_is_not_started_over() {
+    let bench = Bench::new();
+    let record = bench.start().unwrap().record().clone();
+    fs_err::write(bench.server().set_up(), &record.instance).unwrap();
+    for file in [bench.server().record(), bench.server().qmp()] {
+        fs_err::remove_file(file).unwrap();
+    }
+    let error = bench.start().unwrap_err().to_string();
+    record.process.signal(Signal::KILL).unwrap();
+    assert!(error.contains("of which nothing is known"), "{error}");
+    // when it has ended all is well
+    bench.start().unwrap();
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod bridge;
 mod bringup;
 mod ends;
 mod files;
+mod interrupted;
 mod looks;
 mod play;
 mod probes;

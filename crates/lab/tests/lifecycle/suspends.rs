@@ -12,7 +12,7 @@ use crate::bench::Bench;
 const WORD: u64 = 0x5ca1_ab1e_0ddb_a115;
 const ADDRESS: &str = "0x48000000";
 
-fn saved() -> Bench {
+pub(crate) fn saved() -> Bench {
     let bench = Bench::new();
     bench.configure("[server]\nmemory = \"512MiB\"\n");
     bench.start().unwrap();
@@ -23,12 +23,12 @@ fn saved() -> Bench {
 
 impl Bench {
     /// As if the first boot of the disk had been seen to its end.
-    fn set_up(&self) {
+    pub(crate) fn set_up(&self) {
         let record = self.running("server");
         fs_err::write(self.server().set_up(), record.instance).unwrap();
     }
 
-    fn suspend(&self) {
+    pub(crate) fn suspend(&self) {
         let how = suspend(&self.server(), "server", Duration::ZERO).unwrap();
         assert_eq!(how.as_str(), "suspended");
         assert_eq!(self.state(), State::Stopped);
