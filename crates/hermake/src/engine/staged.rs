@@ -19,15 +19,18 @@ use crate::runlog::TaskLog;
 
 /// `sandbox = "none"` of the project file, as kept in the graph.
 const NONE: u8 = 2;
+/// And `sandbox = "bubblewrap"`.
+const BUBBLEWRAP: u8 = 3;
 
 impl Engine {
     /// The sandbox of this machine; without one, that is said once per checkout.
     fn sandbox(&self) -> Option<&dyn Sandbox> {
         let found = self.sandbox.get_or_init(|| {
-            if self.graph.settings.sandbox != 0 {
+            let mode = self.graph.settings.sandbox;
+            if mode != 0 && mode != BUBBLEWRAP {
                 return None;
             }
-            match sandbox::find(&self.folder(), self.boot) {
+            match sandbox::find(&self.folder(), self.boot, mode == BUBBLEWRAP) {
                 Ok(found) => Some(found),
                 Err(why) => {
                     let told = self.folder().join("told-no-sandbox");
@@ -141,6 +144,7 @@ impl Engine {
                     ("HOME".into(), stage.dir.join("home").into()),
                     ("TMPDIR".into(), stage.dir.join("tmp").into()),
                 ],
+                cage: None,
             },
         };
         let mut env = wrapped.env;
@@ -159,7 +163,8 @@ impl Engine {
                 .is_none()
                 .then(|| stage.dir.join("tmp").display().to_string()),
             daemons: false,
-            note: sandbox.is_some().then(|| stage.dir.clone()),
+            note: (sandbox.is_some() && wrapped.cage.is_none()).then(|| stage.dir.clone()),
+            cage: wrapped.cage,
         })
     }
 }
