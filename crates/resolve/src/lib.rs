@@ -98,7 +98,10 @@ mod getent {
 
     /// The addresses of `host`; none if nobody knows it.
     pub(crate) fn ask(host: &str, port: u16, patience: Duration) -> io::Result<Vec<SocketAddr>> {
-        let mut child = Command::new("getent")
+        // where it is on every system that has it; a task's PATH need not lead there
+        let usual = "/usr/bin/getent";
+        let there = std::path::Path::new(usual).exists();
+        let mut child = Command::new(if there { usual } else { "getent" })
             .args(["ahosts", "--", host])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -12,7 +12,7 @@ use super::why::Why;
 use crate::config::Task;
 use crate::exec::command::Spec;
 use crate::exec::sandbox::{self, Cell, Sandbox, Wrapped};
-use crate::exec::stage::{Stage, Taken, Use};
+use crate::exec::stage::{COPIED, Stage, Taken, Use};
 use crate::exec::tools;
 use crate::fs::RelPath;
 use crate::runlog::TaskLog;
@@ -80,6 +80,7 @@ impl Engine {
             Use::Linked
         };
         let mut stage = self.stages.take(how)?;
+        stage.copied = sandbox.map_or(COPIED, Sandbox::copied);
         for (path, ..) in &plan.manifest.inputs {
             stage.input(&self.root, path, true)?;
         }

@@ -19,6 +19,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::stage::COPIED;
 use crate::fs::{RelPath, atomic};
 
 /// How it is noted that our own sandbox works here, or bubblewrap's.
@@ -55,6 +56,11 @@ pub struct Wrapped {
 pub trait Sandbox: std::fmt::Debug + Send + Sync {
     /// `command` confined to `cell`.
     fn wrap(&self, command: &[OsString], cell: &Cell<'_>) -> anyhow::Result<Wrapped>;
+
+    /// Up to this size copying an input costs less than mounting it.
+    fn copied(&self) -> u64 {
+        COPIED
+    }
 }
 
 /// The best sandbox of this machine, or why there is none. Tried once per boot, remembered in `hermake`.
