@@ -84,7 +84,7 @@ impl Own {
         }
         let root = std::path::absolute(skeleton::folder(&self.hermake, network)?)?;
         let mut parts: Vec<_> = skeleton::system().map(Path::to_path_buf).collect();
-        parts.extend(skeleton::etc_of_network().filter(|_| network));
+        parts.extend(skeleton::etc(network));
         let root = cage::text(&root)?;
         // another thread's is the same
         Ok(known.get_or_init(|| Base { root, parts }))

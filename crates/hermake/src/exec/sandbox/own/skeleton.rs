@@ -1,5 +1,6 @@
 //! The folder that becomes a sandbox's root: places to mount things at, and the few files of /etc. Made once for
-//! what the machine is like, and never written to again, so that tasks can share it.
+//! what the machine is like, and never written to again, so that tasks can share it. It lies in the checkout: of
+//! links it has only what `/bin` and the like are, so that nothing that walks there comes into the machine.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,10 +18,12 @@ pub(super) fn system() -> impl Iterator<Item = &'static Path> {
     all.filter(|dir| !dir.is_symlink() && dir.is_dir())
 }
 
-/// Files and folders of /etc that are to be mounted: those that may change at any time.
-pub(super) fn etc_of_network() -> impl Iterator<Item = PathBuf> {
-    let all = ETC_NETWORK.iter().map(|name| Path::new("/etc").join(name));
-    all.filter(|path| path.exists())
+/// Files and folders of /etc that are to be mounted: folders, and what the network needs, which may change any time.
+pub(super) fn etc(network: bool) -> impl Iterator<Item = PathBuf> {
+    let at = |name: &&str| Path::new("/etc").join(name);
+    let folders = ETC.iter().map(at).filter(|path| path.is_dir());
+    let more = ETC_NETWORK.iter().map(at).filter(|path| path.exists());
+    folders.chain(more.filter(move |_| network))
 }
 
 /// The folder for this machine as it is now.
@@ -41,7 +44,7 @@ pub(super) fn folder(hermake: &Path, network: bool) -> Result<PathBuf> {
 
 /// A name that changes with what the folder is made from.
 fn key(network: bool) -> String {
-    let mut text = format!("2 {network}");
+    let mut text = format!("3 {network}");
     // a string takes all that is written to it
     for dir in SYSTEM {
         let _ = match fs::read_link(dir) {
@@ -60,10 +63,8 @@ fn key(network: bool) -> String {
             );
         }
     }
-    if network {
-        for path in etc_of_network() {
-            let _ = write!(text, "\n{} {}", path.display(), path.is_dir());
-        }
+    for path in etc(network) {
+        let _ = write!(text, "\n{} {}", path.display(), path.is_dir());
     }
     Digest::of(text.as_bytes()).short()
 }
@@ -84,33 +85,20 @@ fn fill(dir: &Path, network: bool) -> Result<()> {
         }
     }
     for name in ETC {
-        copy(&Path::new("/etc").join(name), &at("etc").join(name))?;
+        let from = Path::new("/etc").join(name);
+        // what is not there is left out
+        if from.is_file() {
+            let bytes = fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
+            atomic::create(&at("etc").join(name), &bytes, 0o644)?;
+        }
     }
-    for path in etc_of_network().filter(|_| network) {
+    for path in etc(network) {
         let to = dir.join(path.strip_prefix("/").unwrap_or(&path));
         if path.is_dir() {
             fs::create_dir_all(to)?;
         } else {
             fs::write(to, "")?;
         }
-    }
-    Ok(())
-}
-
-/// A file, or a folder of links; what is not there is left out.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let what = || format!("reading {}", from.display());
-    if from.is_dir() {
-        fs::create_dir_all(to)?;
-        for item in fs::read_dir(from).with_context(what)? {
-            let item = item.with_context(what)?;
-            if let Ok(target) = fs::read_link(item.path()) {
-                symlink(target, to.join(item.file_name()))?;
-            }
-        }
-    } else if from.exists() {
-        let bytes = fs::read(from).with_context(what)?;
-        atomic::create(to, &bytes, 0o644)?;
     }
     Ok(())
 }
