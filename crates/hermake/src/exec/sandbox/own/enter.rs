@@ -252,9 +252,15 @@ unsafe fn loopback() -> c_int {
         }
         request.ifr_ifru.ifru_flags =
             libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or_default();
-        let done = libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw const request);
+        // not by `ioctl`, whose second argument has another type in every C library
+        let done = libc::syscall(
+            libc::SYS_ioctl,
+            socket,
+            libc::SIOCSIFFLAGS,
+            &raw const request,
+        );
         libc::close(socket);
-        done
+        c_int::try_from(done).unwrap_or(-1)
     }
 }
 
