@@ -153,13 +153,13 @@ test-e2e: $(HERMAKE)
 ## make bench [B=large] what hermake costs, beside ninja and make
 .PHONY: bench
 bench: $(HERMAKE)
-	HERMAKE=$(abspath $(HERMAKE)) cargo run --quiet --release --locked -p hermake --example bench -- $(B)
+	HERMAKE=$(abspath $(HERMAKE)) scripts/cargo-release run --quiet --locked -p hermake --example bench -- $(B)
 
 ## make bench-lab       what the lab costs: cold, down, resumed, nothing to do, and
 ##                      one, two, four targets at once (B=resume, B=targets)
 .PHONY: bench-lab
 bench-lab: $(HERMAKE)
-	cargo run --quiet --release --locked -p e2e --bin bench-lab -- $(B)
+	scripts/cargo-release run --quiet --locked -p e2e --bin bench-lab -- $(B)
 
 # --- what that stands on ----------------------------------------------------
 
@@ -169,16 +169,16 @@ build/host-packages: scripts/host-packages
 	@scripts/host-packages
 	@touch $@
 
-SOURCES := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name '*.toml' -o -name '*.sh' -o -name '*.tera')
+SOURCES := Cargo.toml Cargo.lock scripts/cargo-release $(shell find crates -name '*.rs' -o -name '*.toml' -o -name '*.sh' -o -name '*.tera')
 
 # One cargo call makes all three programs; cargo itself knows what to build.
 $(BIN)/.built: $(SOURCES) | build/host-packages
 	@echo "building hermake and lab"
-	@cargo build --quiet --release --locked -p hermake -p lab -p images
+	@scripts/cargo-release build --quiet --locked -p hermake -p lab -p images
 	@mkdir -p $(BIN)
-	@for program in hermake lab lab-image; do \
-		cmp -s target/release/$$program $(BIN)/$$program || { \
-			cp target/release/$$program $(BIN)/.$$program.$$$$ && mv $(BIN)/.$$program.$$$$ $(BIN)/$$program; } || exit 1; \
+	@made=$$(scripts/cargo-release --folder) || exit 1; for program in hermake lab lab-image; do \
+		cmp -s $$made/$$program $(BIN)/$$program || { \
+			cp $$made/$$program $(BIN)/.$$program.$$$$ && mv $(BIN)/.$$program.$$$$ $(BIN)/$$program; } || exit 1; \
 	done
 	@touch $@
 $(HERMAKE) $(lab): $(BIN)/.built ;

@@ -143,7 +143,8 @@ impl Texts {
 /// The file at `path`, if it is a text and not too long.
 pub fn text(path: &Path) -> Option<String> {
     let file = fs::File::open(path).ok()?;
-    let mut bytes = Vec::new();
+    // room for most texts, so that they are read in one call
+    let mut bytes = Vec::with_capacity(16 << 10);
     file.take(LONGEST + 1).read_to_end(&mut bytes).ok()?;
     of(bytes)
 }

@@ -50,7 +50,7 @@ pub struct Settings {
     pub logs_age: u64,
     /// Names of secret variables, with their defaults.
     pub secrets: Vec<(String, Option<String>)>,
-    /// 0 auto, 1 staged, 2 none.
+    /// 0 auto, 1 staged, 2 none, 3 bubblewrap.
     pub sandbox: u8,
 }
 
@@ -83,6 +83,7 @@ impl Settings {
                 SandboxMode::Auto => 0,
                 SandboxMode::Staged => 1,
                 SandboxMode::None => 2,
+                SandboxMode::Bubblewrap => 3,
             },
         })
     }

@@ -103,6 +103,8 @@ pub enum SandboxMode {
     /// The best that this machine offers.
     #[default]
     Auto,
+    /// bubblewrap's, also where hermake could make one itself.
+    Bubblewrap,
     /// A copy of the declared inputs in a folder of its own, and a clean environment; no namespaces.
     Staged,
     /// In the checkout itself, with a clean environment.

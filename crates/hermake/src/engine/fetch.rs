@@ -108,11 +108,12 @@ impl Engine {
         partial: &PathBuf,
         log: &mut TaskLog,
     ) -> Result<()> {
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .timeout_connect(Some(Duration::from_secs(20)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
-            .build()
-            .into();
+        let agent = resolve::agent(
+            ureq::Agent::config_builder()
+                .timeout_connect(Some(Duration::from_secs(20)))
+                .timeout_recv_response(Some(Duration::from_secs(60)))
+                .build(),
+        );
         let mut live = self.say.live(&task.name, true);
         let mut last = None;
         for url in urls {

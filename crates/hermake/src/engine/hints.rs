@@ -3,7 +3,7 @@
 use super::Engine;
 use super::plan::named;
 use crate::config::{Kind, Task};
-use crate::exec::sandbox::bwrap;
+use crate::exec::sandbox::layout;
 use crate::runlog::TaskLog;
 
 impl Engine {
@@ -23,7 +23,7 @@ impl Engine {
             for word in line.split(|c: char| c.is_whitespace() || "'\"`:,;()[]<>‘’“”".contains(c))
             {
                 // as the task sees the project, or as it is
-                let word = [bwrap::ROOT, &own]
+                let word = [layout::ROOT, &own]
                     .iter()
                     .find_map(|root| word.strip_prefix(*root)?.strip_prefix('/'))
                     .unwrap_or(word);

@@ -75,6 +75,7 @@ impl Engine {
             mark: Some(stage.dir.join("tmp").display().to_string()),
             daemons: false,
             note: None,
+            cage: None,
         };
         self.command(task, &spec, &mut log)?;
         let templated = argv

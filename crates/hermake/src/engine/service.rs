@@ -37,6 +37,7 @@ impl Engine {
             mark: None,
             daemons: true,
             note: None,
+            cage: None,
         })
     }
 

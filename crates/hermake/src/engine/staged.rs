@@ -12,22 +12,25 @@ use super::why::Why;
 use crate::config::Task;
 use crate::exec::command::Spec;
 use crate::exec::sandbox::{self, Cell, Sandbox, Wrapped};
-use crate::exec::stage::{Stage, Taken, Use};
+use crate::exec::stage::{COPIED, Stage, Taken, Use};
 use crate::exec::tools;
 use crate::fs::RelPath;
 use crate::runlog::TaskLog;
 
 /// `sandbox = "none"` of the project file, as kept in the graph.
 const NONE: u8 = 2;
+/// And `sandbox = "bubblewrap"`.
+const BUBBLEWRAP: u8 = 3;
 
 impl Engine {
     /// The sandbox of this machine; without one, that is said once per checkout.
     fn sandbox(&self) -> Option<&dyn Sandbox> {
         let found = self.sandbox.get_or_init(|| {
-            if self.graph.settings.sandbox != 0 {
+            let mode = self.graph.settings.sandbox;
+            if mode != 0 && mode != BUBBLEWRAP {
                 return None;
             }
-            match sandbox::find(&self.folder(), self.boot) {
+            match sandbox::find(&self.folder(), self.boot, mode == BUBBLEWRAP) {
                 Ok(found) => Some(found),
                 Err(why) => {
                     let told = self.folder().join("told-no-sandbox");
@@ -77,6 +80,7 @@ impl Engine {
             Use::Linked
         };
         let mut stage = self.stages.take(how)?;
+        stage.copied = sandbox.map_or(COPIED, Sandbox::copied);
         for (path, ..) in &plan.manifest.inputs {
             stage.input(&self.root, path, true)?;
         }
@@ -141,6 +145,7 @@ impl Engine {
                     ("HOME".into(), stage.dir.join("home").into()),
                     ("TMPDIR".into(), stage.dir.join("tmp").into()),
                 ],
+                cage: None,
             },
         };
         let mut env = wrapped.env;
@@ -159,7 +164,8 @@ impl Engine {
                 .is_none()
                 .then(|| stage.dir.join("tmp").display().to_string()),
             daemons: false,
-            note: sandbox.is_some().then(|| stage.dir.clone()),
+            note: (sandbox.is_some() && wrapped.cage.is_none()).then(|| stage.dir.clone()),
+            cage: wrapped.cage,
         })
     }
 }

@@ -14,6 +14,9 @@ use rustix::process::{
 };
 
 use super::prelude::{self, Child};
+#[cfg(target_os = "linux")]
+use super::sandbox;
+use super::sandbox::own::Cage;
 use super::{signals, stray};
 
 /// How long a child may take to end after SIGTERM.
@@ -51,6 +54,8 @@ pub struct Spec {
     pub daemons: bool,
     /// The stage in which a sandbox's init may leave a note on how it ended.
     pub note: Option<PathBuf>,
+    /// What it is started in.
+    pub cage: Option<Cage>,
 }
 
 /// How it ended.
@@ -78,14 +83,14 @@ pub fn run(spec: &Spec, line: &mut dyn FnMut(Stream, &[u8])) -> Result<End> {
     let wake = signals::wake()?;
     let (out, out_end) = std::io::pipe().with_context(starting)?;
     let (err, err_end) = std::io::pipe().with_context(starting)?;
-    let child = prelude::start(&Child {
+    let child = Child {
         argv: &spec.argv,
         env: &spec.env,
         cwd: &spec.cwd,
         out: out_end.as_fd(),
         err: err_end.as_fd(),
-    })
-    .with_context(starting)?;
+    };
+    let (child, note) = start(&child, spec.cage.as_ref()).with_context(starting)?;
     drop((out_end, err_end));
     let pipe = |file, stream| Pipe {
         file: Some(file),
@@ -98,7 +103,46 @@ pub fn run(spec: &Spec, line: &mut dyn FnMut(Stream, &[u8])) -> Result<End> {
         pipes: [pipe(out, Stream::Out), pipe(err, Stream::Err)],
         wake,
     };
-    running.wait(spec, line)
+    let end = running.wait(spec, line)?;
+    match (note, &spec.cage) {
+        (Some(note), Some(cage)) => explained(end, note, cage).with_context(starting),
+        _ => Ok(end),
+    }
+}
+
+/// Starts it in `cage`, with a pipe for what an exit status can't say.
+#[cfg(target_os = "linux")]
+fn start(child: &Child<'_>, cage: Option<&Cage>) -> std::io::Result<(Pid, Option<PipeReader>)> {
+    match cage {
+        Some(cage) => sandbox::own::start(child, cage).map(|(pid, note)| (pid, Some(note))),
+        None => Ok((prelude::start(child)?, None)),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start(child: &Child<'_>, _: Option<&Cage>) -> std::io::Result<(Pid, Option<PipeReader>)> {
+    Ok((prelude::start(child)?, None))
+}
+
+/// What `end` really was.
+#[cfg(target_os = "linux")]
+fn explained(end: End, note: PipeReader, cage: &Cage) -> Result<End> {
+    use super::sandbox::own::Note;
+    if !matches!(end, End::Code(_)) {
+        return Ok(end);
+    }
+    match Note::read(note, cage) {
+        Note::Nothing => Ok(end),
+        Note::NotMade(why) => anyhow::bail!("making a sandbox: {why}"),
+        Note::NotStarted(error) => Err(std::io::Error::from_raw_os_error(error).into()),
+        Note::Left(names) => Ok(End::LeftBehind(names)),
+        Note::Killed(signal) => Ok(End::Killed(signal)),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn explained(end: End, _: PipeReader, _: &Cage) -> Result<End> {
+    Ok(end)
 }
 
 /// Readable once `child` has ended; without it, its end is asked for now and then.

@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use crate::config::Output;
 use crate::fs::{Fingerprint, RelPath, atomic, lock};
 
-/// Up to this size inputs are copied; larger ones are mounted, or linked to where that can't be.
-const COPIED: u64 = 1 << 20;
+/// Up to this size inputs are copied, as a rule; larger ones are mounted, or linked to where that can't be.
+pub const COPIED: u64 = 1 << 20;
 
 /// Folders of a stage: what the task sees as the project, its HOME, its TMPDIR.
 const PARTS: [&str; 3] = ["root", "home", "tmp"];
@@ -105,6 +105,8 @@ pub struct Stage {
     staged: BTreeSet<RelPath>,
     /// Inputs to mount: where they are, and where the task sees them.
     pub large: Vec<(PathBuf, RelPath)>,
+    /// Up to this size inputs are copied.
+    pub copied: u64,
     how: Use,
     lock: lock::Lock,
     /// Whether nothing was put there since it was last emptied, but for folders.
@@ -148,6 +150,7 @@ impl Stage {
             dir,
             staged: BTreeSet::new(),
             large: Vec::new(),
+            copied: COPIED,
             how,
             lock: held,
             clean: false,
@@ -205,7 +208,7 @@ impl Stage {
                 self.input(project, &path.join(&name), false)?;
             }
             Ok(())
-        } else if meta.len() <= COPIED {
+        } else if meta.len() <= self.copied {
             let bytes = fs::read(&from).with_context(what)?;
             fs::write(&to, bytes).with_context(what)?;
             let mode = if meta.permissions().mode() & 0o111 == 0 {

@@ -112,12 +112,12 @@ impl Finder {
     /// Looks in the project's `build/bin`, then along `path`.
     pub fn new(root: &Path, path: Option<&std::ffi::OsStr>) -> Self {
         let mut dirs = vec![root.join("build/bin")];
-        dirs.extend(
-            path.map(std::env::split_paths)
-                .into_iter()
-                .flatten()
-                .filter(|p| p.is_absolute()),
-        );
+        for dir in path.map(std::env::split_paths).into_iter().flatten() {
+            // many a PATH has a folder twice
+            if dir.is_absolute() && !dirs.contains(&dir) {
+                dirs.push(dir);
+            }
+        }
         Self {
             dirs,
             found: Mutex::default(),

@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 
 use super::Fingerprint;
 
-/// From this size on a file is mapped and hashed by several threads.
-const MAPPED: u64 = 1 << 20;
+/// From this size on a file is mapped and hashed by several threads: before that, starting them takes longer.
+const MAPPED: u64 = 4 << 20;
 
 /// Up to this size a file is read in one call, to a place that is used again.
 const WHOLE: usize = 128 << 10;

@@ -17,10 +17,26 @@ env = { SECRET = "{{ vars.SECRET }}" }
 outputs = ["build/look"]
 "#;
 
+/// Both ways to make namespaces; what a task sees is the same.
+const MODES: [&str; 2] = ["auto", "bubblewrap"];
+
+/// A project for each of them.
+fn both_ways(tasks: &str) -> impl Iterator<Item = Space> {
+    MODES.into_iter().map(move |mode| {
+        let space = Space::new(tasks);
+        space.write("hermake.toml", &format!("sandbox = \"{mode}\"\n"));
+        space
+    })
+}
+
 #[test]
 fn nothing_but_what_is_declared() {
-    let space = Space::new(LOOK);
-    space.write("hermake.toml", "[vars]\nSECRET = \"none\"\n");
+    both_ways(LOOK).for_each(look);
+}
+
+fn look(space: Space) {
+    let mode = space.read("hermake.toml");
+    space.write("hermake.toml", &(mode + "[vars]\nSECRET = \"none\"\n"));
     space.write("src/a.txt", "a");
     space.write("src/undeclared.txt", "u");
     let secret = space.path("src/undeclared.txt").display().to_string();
@@ -32,26 +48,142 @@ fn nothing_but_what_is_declared() {
         .status()
         .unwrap();
     assert!(ok.success());
-    insta::assert_snapshot!(space.read("build/look").replace(&secret, "<secret>"));
+    let seen = space.read("build/look").replace(&secret, "<secret>");
+    insta::assert_snapshot!("nothing_but_what_is_declared", seen);
+}
+
+/// What is tried, and what comes of it.
+const ATTEMPTS: &str = r#"
+[task.try]
+tools = ["sh", "coreutils", "grep", "wc"]
+run = ["sh", "-c", """
+{
+  grep -E '^(CapPrm|CapEff|CapBnd|NoNewPrivs)' /proc/self/status
+  ls /proc/self/fd | wc -l
+  for file in mem environ maps fd/0 root/etc; do
+    head -c 1 /proc/1/$file > /dev/null 2>&1 && echo first process: $file
+  done
+  for file in /x /etc/passwd /.hermake/bin/x /proc/sys/kernel/core_pattern /proc/sysrq-trigger; do
+    (echo 1 > $file) 2> /dev/null && echo wrote $file
+  done
+  (: < /dev/tty) 2> /dev/null && echo a terminal
+  kill -KILL 1; kill -TERM 1; sleep 0.05
+  echo x > /dev/null; head -c 4 /dev/zero | wc -c; echo shared > /dev/shm/x; cat /dev/shm/x
+  grep -q 127.0.0.1 /proc/net/fib_trie && echo loopback
+  cat /etc/passwd | grep -c root:
+} > $0 2>&1""", "{{ out }}"]
+outputs = ["build/try"]
+"#;
+
+#[test]
+fn rights_are_gone_and_the_first_process_is_closed() {
+    let space = Space::new(ATTEMPTS);
+    space.run(&[]);
+    insta::assert_snapshot!(space.read("build/try"), @"
+    CapPrm:	0000000000000000
+    CapEff:	0000000000000000
+    CapBnd:	0000000000000000
+    NoNewPrivs:	1
+    4
+    4
+    shared
+    loopback
+    1
+    ");
+    // what is made once for all tasks is as it was
+    let roots = std::fs::read_dir(space.path("build/.hermake/roots"))
+        .unwrap()
+        .flatten();
+    for root in roots {
+        assert!(!root.path().join("x").exists());
+        assert!(!root.path().join("dev/shm").exists());
+    }
+}
+
+const ENDS: &str = r#"
+[task.killed]
+tools = ["sh"]
+run = ["sh", "-c", "kill -KILL $$"]
+[task.code]
+tools = ["sh"]
+run = ["sh", "-c", "exit 37"]
+[task.left]
+tools = ["sh", "sleep", "setsid"]
+run = ["sh", "-c", "setsid sleep 7654.7 > /dev/null 2>&1 & sleep 0.2; exit 0"]
+[task.late]
+timeout = "1s"
+tools = ["sh", "sleep"]
+run = ["sh", "-c", "sleep 7654.7; exit 0"]
+[task.script]
+inputs = ["script"]
+run = ["./script"]
+[task.nothing]
+inputs = ["broken"]
+run = ["./broken"]
+[task.outside]
+tools = ["{{ vars.TOOL }}", "cat"]
+run = ["tool"]
+"#;
+
+#[test]
+fn every_end_is_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    for space in both_ways(ENDS) {
+        let tool = space.path("somewhere/tool").display().to_string();
+        let mode = space.read("hermake.toml");
+        space.write(
+            "hermake.toml",
+            &format!("{mode}[vars]\nTOOL = \"{tool}\"\n"),
+        );
+        for (name, text) in [
+            ("script", "exit 3\n"),
+            ("broken", "#!/not/there\n"),
+            ("somewhere/tool", "#!/bin/sh\nexit 4\n"),
+        ] {
+            space.write(name, text);
+            let all = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(space.path(name), all).unwrap();
+        }
+        for (task, said) in [
+            ("killed", "ended by signal 9"),
+            ("code", "exit status 37"),
+            ("left", "it left running: sleep"),
+            ("late", "not done after 1 s"),
+            ("script", "exit status 3"),
+            ("nothing", "starting `./broken`: No such file"),
+            ("outside", "exit status 4"),
+        ] {
+            let ran = space.call(&["run", task]);
+            assert_eq!(ran.code, 1, "{task}: {}", ran.err);
+            // bubblewrap's init has no shell for what doesn't say what it is
+            let lacks = task == "script" && mode.contains("bubblewrap");
+            assert!(
+                lacks || ran.err.contains(said),
+                "{mode} {task}: {}",
+                ran.err
+            );
+        }
+    }
 }
 
 #[test]
 fn large_inputs_are_there_too() {
-    let space = Space::new(
-        r#"
-        [task.sum]
-        inputs = ["big", "data/"]
-        tools = ["sh", "coreutils"]
-        run = ["sh", "-c", "cat big data/big2 | wc -c > $0; echo x >> big || exit 0; exit 3", "{{ out }}"]
-        outputs = ["build/sum"]
-        "#,
-    );
-    space.write("big", &"x".repeat(3 << 20));
-    space.write("data/big2", &"y".repeat(2 << 20));
-    assert_eq!(space.run(&["sum"]), ["sum"]);
-    assert_eq!(space.read("build/sum"), format!("{}\n", 5 << 20));
-    assert_eq!(space.read("big").len(), 3 << 20, "inputs are read-only");
+    both_ways(LARGE).for_each(|space| {
+        space.write("big", &"x".repeat(3 << 20));
+        space.write("data/big2", &"y".repeat(2 << 20));
+        assert_eq!(space.run(&["sum"]), ["sum"]);
+        assert_eq!(space.read("build/sum"), format!("{}\n", 5 << 20));
+        assert_eq!(space.read("big").len(), 3 << 20, "inputs are read-only");
+    });
 }
+
+const LARGE: &str = r#"
+[task.sum]
+inputs = ["big", "data/"]
+tools = ["sh", "coreutils"]
+run = ["sh", "-c", "cat big data/big2 | wc -c > $0; echo x >> big || exit 0; exit 3", "{{ out }}"]
+outputs = ["build/sum"]
+"#;
 
 #[test]
 fn small_inputs_are_read_only_for_root_as_well() {
@@ -106,27 +238,28 @@ fn without_namespaces_inputs_are_staged() {
 
 #[test]
 fn only_network_tasks_see_the_network() {
-    let space = Space::new(
-        r#"
-        [task.off]
-        tools = ["sh", "coreutils"]
-        run = ["sh", "-c", "readlink /proc/self/ns/net > $0", "{{ out }}"]
-        outputs = ["build/off"]
-        [task.on]
-        network = true
-        tools = ["sh", "coreutils"]
-        run = ["sh", "-c", "readlink /proc/self/ns/net > $0", "{{ out }}"]
-        outputs = ["build/on"]
-        "#,
-    );
-    space.run(&[]);
-    let ours = std::fs::read_link("/proc/self/ns/net")
-        .unwrap()
-        .display()
-        .to_string();
-    assert_eq!(space.read("build/on").trim(), ours);
-    assert_ne!(space.read("build/off").trim(), ours);
+    for space in both_ways(NETWORK) {
+        space.run(&[]);
+        let ours = std::fs::read_link("/proc/self/ns/net")
+            .unwrap()
+            .display()
+            .to_string();
+        assert_eq!(space.read("build/on").trim(), ours);
+        assert_ne!(space.read("build/off").trim(), ours);
+    }
 }
+
+const NETWORK: &str = r#"
+[task.off]
+tools = ["sh", "coreutils"]
+run = ["sh", "-c", "readlink /proc/self/ns/net > $0", "{{ out }}"]
+outputs = ["build/off"]
+[task.on]
+network = true
+tools = ["sh", "coreutils"]
+run = ["sh", "-c", "readlink /proc/self/ns/net > $0", "{{ out }}"]
+outputs = ["build/on"]
+"#;
 
 #[test]
 fn check_tells_what_is_not_deterministic() {

@@ -18,11 +18,12 @@ const DOCUMENT_LIMIT: u64 = 4 << 20;
 
 /// Whether `url` answers with success within `limit`; else why not.
 pub fn answers(url: &str, limit: Duration) -> Result<(), String> {
-    let agent: Agent = Agent::config_builder()
-        .timeout_global(Some(limit))
-        .http_status_as_error(true)
-        .build()
-        .into();
+    let agent = resolve::agent(
+        Agent::config_builder()
+            .timeout_global(Some(limit))
+            .http_status_as_error(true)
+            .build(),
+    );
     match agent.get(url).call() {
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
@@ -71,14 +72,15 @@ enum Trouble {
 
 /// Follows redirects; gives up on silence, not on a file that takes long.
 fn agent() -> Agent {
-    Agent::config_builder()
-        .timeout_connect(Some(Duration::from_secs(15)))
-        .timeout_recv_response(Some(Duration::from_secs(30)))
-        .timeout_per_read(Some(Duration::from_secs(30)))
-        .http_status_as_error(false)
-        .max_redirects(5)
-        .build()
-        .into()
+    resolve::agent(
+        Agent::config_builder()
+            .timeout_connect(Some(Duration::from_secs(15)))
+            .timeout_recv_response(Some(Duration::from_secs(30)))
+            .timeout_per_read(Some(Duration::from_secs(30)))
+            .http_status_as_error(false)
+            .max_redirects(5)
+            .build(),
+    )
 }
 
 type Answer = Result<ureq::http::Response<ureq::Body>, ureq::Error>;

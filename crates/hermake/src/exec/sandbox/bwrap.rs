@@ -1,4 +1,4 @@
-//! Linux: namespaces of its own for each task, through bubblewrap.
+//! Linux: namespaces of its own for each task, through bubblewrap. For machines that let it make them and not us.
 
 use std::ffi::OsString;
 use std::fs;
@@ -7,28 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::layout::{ETC, ETC_NETWORK, HOME, OWN, ROOT, SYSTEM, in_system};
 use super::{Cell, Sandbox, Wrapped};
 use crate::exec::tools;
-
-/// What the task sees as the project's root: the same everywhere, so that paths don't leak into results.
-pub const ROOT: &str = "/build";
-const HOME: &str = "/home/task";
-const OWN: &str = "/.hermake";
-
-/// Read-only parts of the system; links are kept as links.
-const SYSTEM: &[&str] = &[
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
-];
-/// Files of /etc that programs can't do without.
-const ETC: &[&str] = &[
-    "alternatives",
-    "ld.so.cache",
-    "passwd",
-    "group",
-    "nsswitch.conf",
-];
-/// And those that the network needs.
-const ETC_NETWORK: &[&str] = &["resolv.conf", "hosts", "ssl", "ca-certificates", "pki"];
 
 /// Calls `bwrap`.
 #[derive(Debug)]
@@ -102,10 +83,6 @@ fn base(network: bool) -> Vec<OsString> {
     args
 }
 
-fn in_system(path: &Path) -> bool {
-    SYSTEM.iter().any(|dir| path.starts_with(dir))
-}
-
 impl Sandbox for Bwrap {
     fn wrap(&self, command: &[OsString], cell: &Cell<'_>) -> Result<Wrapped> {
         let mut args: Vec<OsString> = vec![self.program.clone().into()];
@@ -155,6 +132,7 @@ impl Sandbox for Bwrap {
                 ("HOME".into(), HOME.into()),
                 ("TMPDIR".into(), "/tmp".into()),
             ],
+            cage: None,
         })
     }
 }

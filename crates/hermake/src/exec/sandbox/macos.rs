@@ -98,6 +98,7 @@ impl Sandbox for SandboxExec {
                 ("HOME".into(), cell.stage.join("home").into()),
                 ("TMPDIR".into(), cell.stage.join("tmp").into()),
             ],
+            cage: None,
         })
     }
 }
