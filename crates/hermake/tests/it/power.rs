@@ -43,9 +43,10 @@ fn written(space: &Space) -> Files {
     let mut folders = vec![space.path("build"), space.store()];
     while let Some(folder) = folders.pop() {
         for item in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if item.file_type().unwrap().is_dir() {
+            let kind = item.file_type().unwrap();
+            if kind.is_dir() {
                 folders.push(item.path());
-            } else {
+            } else if kind.is_file() {
                 files.insert(item.path(), fs::read(item.path()).unwrap());
             }
         }

@@ -190,23 +190,14 @@ impl Own {
     /// A folder with an empty file for each of `names`, to mount programs at.
     fn places<'n>(&self, names: impl Iterator<Item = &'n str>) -> Result<PathBuf> {
         let list: Vec<_> = names.collect();
-        let name = crate::fs::Digest::of(list.join("\0").as_bytes()).short();
-        let dir = self.hermake.join("places").join(name);
-        if dir.is_dir() {
-            return Ok(dir);
-        }
-        let what = || format!("making {}", dir.display());
-        let tmp = self.hermake.join("tmp").join(atomic::unique());
-        fs::create_dir_all(&tmp).with_context(what)?;
-        for name in list {
-            fs::write(tmp.join(name), "").with_context(what)?;
-        }
-        atomic::create_parent(&dir)?;
-        if fs::rename(&tmp, &dir).is_err() {
-            // another process made the same one first
-            atomic::remove(&tmp)?;
-        }
-        Ok(dir)
+        let key = crate::fs::Digest::of(list.join("\0").as_bytes()).short();
+        skeleton::once(&self.hermake, "places", &key, |dir| {
+            fs::create_dir_all(dir)?;
+            for name in &list {
+                fs::write(dir.join(name), "")?;
+            }
+            Ok(())
+        })
     }
 }
 

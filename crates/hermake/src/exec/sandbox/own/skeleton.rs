@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::exec::sandbox::layout::{ETC, ETC_NETWORK, HOME, OWN, ROOT, SYSTEM};
 use crate::fs::{Digest, atomic};
+use crate::state;
 
 /// Parts of the system that are to be mounted: folders, not links.
 pub(super) fn system() -> impl Iterator<Item = &'static Path> {
@@ -28,12 +29,29 @@ pub(super) fn etc(network: bool) -> impl Iterator<Item = PathBuf> {
 
 /// The folder for this machine as it is now.
 pub(super) fn folder(hermake: &Path, network: bool) -> Result<PathBuf> {
-    let dir = hermake.join("roots").join(key(network));
+    once(hermake, "roots", &key(network), |dir| fill(dir, network))
+}
+
+/// The folder `name` of a `kind`, filled by `fill` if this is the first time in this boot; those of other boots go.
+pub(super) fn once(
+    hermake: &Path,
+    kind: &str,
+    name: &str,
+    fill: impl Fn(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let all = hermake.join(kind);
+    let boot = format!("{:016x}", state::boot());
+    let dir = all.join(&boot).join(name);
     if dir.is_dir() {
         return Ok(dir);
     }
     let tmp = hermake.join("tmp").join(atomic::unique());
-    fill(&tmp, network).with_context(|| format!("making {}", dir.display()))?;
+    fill(&tmp).with_context(|| format!("making {}", dir.display()))?;
+    for old in fs::read_dir(&all).into_iter().flatten().flatten() {
+        if old.file_name() != *boot {
+            atomic::remove(&old.path())?;
+        }
+    }
     atomic::create_parent(&dir)?;
     if fs::rename(&tmp, &dir).is_err() {
         // another process made the same one first
@@ -106,6 +124,22 @@ fn fill(dir: &Path, network: bool) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_made_in_another_boot_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = dir.path().join("places/0123/x");
+        fs::create_dir_all(&old).unwrap();
+        let make = |name: &str| {
+            once(dir.path(), "places", name, |dir| {
+                Ok(fs::create_dir_all(dir)?)
+            })
+        };
+        let one = make("x").unwrap();
+        assert!(one.is_dir() && !old.exists());
+        let other = make("y").unwrap();
+        assert!(one.is_dir() && other.is_dir());
+    }
 
     #[test]
     fn made_once_and_with_what_the_network_needs() {
