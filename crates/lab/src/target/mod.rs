@@ -17,6 +17,7 @@ mod watch;
 pub use bootd::{Bootd, BootdError};
 pub use cli::{Args, ReprovisionArgs, reprovision, run};
 pub use kind::{WatchError, WatchKind};
+#[cfg(test)]
 pub(crate) use point::Point;
 pub use provision::Provision;
 #[cfg(test)]

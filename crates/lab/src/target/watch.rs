@@ -98,26 +98,10 @@ pub(super) fn explain(
     let diagnosis = match kind {
         WatchKind::Gone | WatchKind::NoServer | WatchKind::State => None,
         WatchKind::Failed | WatchKind::StandsStill | WatchKind::Template => {
-            diagnose::diagnose(at, lines, names)
+            diagnose::diagnose(at.about().id, lines, names)
         }
     };
-    let mut text = text;
-    for more in [diagnosis.as_ref().map(ToString::to_string)]
-        .into_iter()
-        .chain([hint.map(|hint| format!("  {hint}"))])
-        .flatten()
-    {
-        text.push('\n');
-        text.push_str(&more);
-    }
-    text.push_str("\n  its console: ");
-    text.push_str(log);
-    WatchError {
-        kind,
-        at,
-        diagnosis: diagnosis.map(Box::new),
-        text,
-    }
+    WatchError::new(kind, at.about().id, &text, diagnosis, hint.as_deref(), log)
 }
 
 /// The loop: returns without an error when the machine is ready.
