@@ -57,10 +57,21 @@ impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  usual cause: {}", self.cause)?;
         match &self.shown_by {
-            Some(Line { source, text }) => writeln!(f, "  shown by {source}: {text}")?,
+            Some(Line { source, text }) => writeln!(f, "  shown by {source}: {}", short(text))?,
             None => writeln!(f, "  shown by no line; it is what is usual here")?,
         }
         write!(f, "  look further: {}", self.look)
+    }
+}
+
+/// What was said in one line: of an error in a template, what and where, and
+/// not the picture of the place.
+fn short(text: &str) -> String {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    match lines.find_map(|line| line.trim().strip_prefix("--> ")) {
+        Some(place) => format!("{first} ({place})"),
+        None => first.to_owned(),
     }
 }
 
@@ -189,6 +200,13 @@ mod tests {
         assert!(fits("nginx: /ipxe/* 404", &line));
         assert!(!fits("serial: /ipxe/* 404", &line));
         assert!(!fits("nginx: 404*/ipxe/", &line));
+    }
+
+    #[test]
+    fn what_shows_it_is_one_line() {
+        let text = "template: no `x`\n --> ipxe/a.tera:12:5\n  |\n12 | {{ x }}\n  |    ^\n";
+        assert_eq!(short(text), "template: no `x` (ipxe/a.tera:12:5)");
+        assert_eq!(short("one"), "one");
     }
 
     #[test]

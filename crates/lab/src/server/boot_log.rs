@@ -46,6 +46,7 @@ const STAGES: &[(&str, &str, Place)] = &[
 /// Lines that say that the server won't come up.
 const FAILURES: &[&str] = &[
     "No bootable option or device was found",
+    "UEFI Interactive Shell",
     "Kernel panic",
     "Failed to run module scripts",
     "Failure when attempting to install packages",

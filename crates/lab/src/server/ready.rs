@@ -63,9 +63,7 @@ fn come_up(lab: &LabPaths, limit: Duration) -> anyhow::Result<()> {
         wake(lab, "server")?;
     } else {
         check_cloud_init(lab).map_err(|error| refused(lab, place::SET_UP, &error))?;
-        ssh::on_server(lab, &services())
-            .context("a service of the server is down")
-            .map_err(|error| refused(lab, place::SERVICES, &error))?;
+        check_services(lab).map_err(|error| refused(lab, place::SERVICES, &error))?;
     }
     // whatever the services say of themselves: an answer to a real request
     probe::run(lab, &Resolved::new(lab.config()).network()?)
@@ -150,12 +148,20 @@ fn check_cloud_init(lab: &LabPaths) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A script that fails, and says why, unless every service is active.
+/// Every service is active, or the error says which isn't, and its last lines.
+fn check_services(lab: &LabPaths) -> anyhow::Result<()> {
+    let told = ssh::on_server(lab, &services())?;
+    let told = told.trim();
+    anyhow::ensure!(told.is_empty(), "a service of the server is down\n{told}");
+    Ok(())
+}
+
+/// A script that says of each service that isn't active what systemd knows.
 fn services() -> String {
     format!(
         "dhcp=isc-dhcp-server; if [ -x /usr/sbin/dnsmasq ]; then dhcp=dnsmasq; fi; \
          for s in {SERVICES} $dhcp; do \
          systemctl is-active --quiet $s || {{ echo \"$s is not active:\"; \
-         systemctl --no-pager status $s | tail -n 12; exit 1; }}; done"
+         sudo systemctl --no-pager -n 6 status $s; }}; done; true"
     )
 }

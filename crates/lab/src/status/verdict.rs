@@ -84,6 +84,13 @@ pub(super) fn judge(
         let text = format!("stands still: last stage `{title}`, {seconds} s ago{trouble}");
         fail(status, WatchKind::StandsStill, Some(text));
         status.diagnosis = diagnosis();
+    } else if let Some(what) = stand.trouble.filter(|_| runs) {
+        // it may go on in another way, so it is no failure yet
+        let seconds = status.waited.unwrap_or(0);
+        status.trouble = Some(format!(
+            "not up yet: last stage `{title}`, {seconds} s ago; since then {what}"
+        ));
+        status.diagnosis = diagnosis();
     }
 }
 

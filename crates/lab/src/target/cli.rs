@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::bootd::Bootd;
 use super::kind::WatchError;
+use super::say::Say;
 use super::up::{start_over, up};
 use crate::config::Resolved;
 use crate::state::LabArgs;
@@ -65,7 +66,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             &args.lab.paths()?,
             &args.name,
             &args.options.options(),
-            io::stderr(),
+            Say::new(io::stderr(), &args.name),
         ),
         Command::Down(args) => {
             let lab = args.lab.paths()?;
@@ -102,7 +103,8 @@ pub fn reprovision(args: &ReprovisionArgs) -> anyhow::Result<()> {
             .iter()
             .map(|target| {
                 let (lab, options) = (&lab, args.options.options());
-                scope.spawn(move || up(lab, &target.name, &options, io::stderr()))
+                let say = Say::to_person(io::stderr(), &target.name);
+                scope.spawn(move || up(lab, &target.name, &options, say))
             })
             .collect();
         threads

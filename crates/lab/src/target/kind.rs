@@ -22,17 +22,20 @@ pub enum WatchKind {
     Template,
     /// The state folder can't be read.
     State,
+    /// A service of the server that it needs doesn't run.
+    Service,
 }
 
 impl WatchKind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Failed,
         Self::StandsStill,
         Self::Gone,
         Self::NoServer,
         Self::Template,
         Self::State,
+        Self::Service,
     ];
 
     /// Its name in JSON.
@@ -44,6 +47,7 @@ impl WatchKind {
             Self::NoServer => "no-server",
             Self::Template => "template",
             Self::State => "state",
+            Self::Service => "service",
         }
     }
 
@@ -56,6 +60,7 @@ impl WatchKind {
             Self::NoServer => 13,
             Self::Template => 14,
             Self::State => 15,
+            Self::Service => 16,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bootd;
 mod cli;
+mod doubt;
 mod follower;
 mod kind;
 mod point;
