@@ -33,8 +33,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut last = now.clone().into_os_string();
     last.push(".1");
     let mut text = String::new();
+    // QEMU begins a new one at each start, and whoever looks when it is long
     for (path, what) in [
-        (now.as_path(), "since the server's start"),
+        (now.as_path(), "the last packets"),
         (Path::new(&last), "before that"),
     ] {
         if let Ok(metadata) = std::fs::metadata(path) {

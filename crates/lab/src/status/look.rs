@@ -18,6 +18,9 @@ use crate::vm::{Record, Saved, State};
 /// How long bootd may take to answer; a server that still boots doesn't.
 const ANSWER: Duration = Duration::from_millis(800);
 
+/// The same for one that should have been up for long.
+const BUSY: Duration = Duration::from_secs(4);
+
 /// How long a server may take to boot, in milliseconds.
 const BOOT: u64 = 600_000;
 
@@ -112,7 +115,14 @@ pub fn look(lab: &LabPaths) -> anyhow::Result<Status> {
     let (first, record) = vm(lab, "server");
     let forwards = record.and_then(|record| record.forwards);
     let bootd = forwards.as_ref().map(Bootd::new);
-    let machines = bootd.as_ref().map(|bootd| bootd.machines(ANSWER));
+    let is_young = first
+        .started
+        .is_some_and(|then| super::now().saturating_sub(then) <= BOOT);
+    let machines = bootd.as_ref().map(|bootd| match bootd.machines(ANSWER) {
+        // one that has been up may only be busy
+        Err(_) if !is_young => bootd.machines(BUSY),
+        answer => answer,
+    });
     let answers = machines.as_ref().map(Result::is_ok);
     let mut vms = vec![VmStatus {
         answers,
@@ -131,14 +141,10 @@ pub fn look(lab: &LabPaths) -> anyhow::Result<Status> {
         Some(Ok(machines)) => machines,
         Some(Err(error)) => {
             // While it boots, silence is no trouble.
-            if !verdict::recall(lab, &mut vms[0])
-                && vms[0]
-                    .started
-                    .is_some_and(|then| super::now().saturating_sub(then) > BOOT)
-            {
+            if !verdict::recall(lab, &mut vms[0]) && !is_young {
                 let text = format!(
-                    "it is down, or too busy to answer within {} ms ({error})",
-                    ANSWER.as_millis()
+                    "it is down, or too busy to answer within {} s ({error})",
+                    BUSY.as_secs()
                 );
                 vms[0].diagnosis = server::silent(lab, &text);
                 verdict::fail(&mut vms[0], WatchKind::NoServer, Some(text));
