@@ -26,6 +26,7 @@ const STEPS: &[(&str, Step)] = &[
         "consoles_show_every_stage_of_a_real_boot",
         steps::up::consoles,
     ),
+    ("all_ways_to_look_at_the_lab_work", steps::look::all),
     ("a_second_make_up_runs_nothing", steps::change::nothing),
     (
         "an_edited_template_is_served_without_a_reboot",
@@ -46,6 +47,28 @@ const STEPS: &[(&str, Step)] = &[
         steps::life::damaged,
     ),
     ("another_lab_beside_this_one", steps::life::beside),
+    // from here on target1 is not installed, until the step after these
+    (
+        "a_stopped_dhcp_server_is_named",
+        steps::diagnosis::dhcp_stopped,
+    ),
+    (
+        "a_template_that_does_not_render_is_named",
+        steps::diagnosis::template,
+    ),
+    (
+        "a_content_disk_that_is_gone_is_named",
+        steps::diagnosis::no_content,
+    ),
+    ("a_damaged_image_is_named", steps::diagnosis::damaged_image),
+    (
+        "a_web_server_that_stops_half_way_is_named",
+        steps::diagnosis::web_server_stopped,
+    ),
+    (
+        "a_missing_boot_program_is_named_and_its_target_starts_again",
+        steps::diagnosis::starts_again,
+    ),
     (
         "a_changed_service_is_a_new_server_and_two_targets_install_at_once",
         steps::change::service_and_second_target,

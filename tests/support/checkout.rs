@@ -1,6 +1,6 @@
 //! A copy of the repository's files, with a lab in it.
 
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -98,37 +98,47 @@ impl Checkout {
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes)?;
         let status = child.wait()?;
-        Ok(Outcome {
-            command: format!("{program} {}", arguments.join(" ")),
-            code: status.code(),
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-            took: start.elapsed(),
-        })
+        Ok(Outcome::new(
+            program,
+            arguments,
+            status.code(),
+            &bytes,
+            start,
+        ))
+    }
+
+    /// Runs `make`, which has to succeed, and returns its standard output alone.
+    pub fn make_printing(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let start = Instant::now();
+        let output = self
+            .command("make", arguments)
+            .output()
+            .context("starting make")?;
+        let said = [&*output.stdout, &output.stderr].concat();
+        Outcome::new("make", arguments, output.status.code(), &said, start).success()?;
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Runs `make`, and kills it and all that it started in its process group
+    /// after a while: what it has said by then.
+    pub fn make_for(&self, arguments: &[&str], time: Duration) -> anyhow::Result<Outcome> {
+        let start = Instant::now();
+        let mut output = tempfile::tempfile()?;
+        let mut make = self.command("make", arguments);
+        make.stdout(output.try_clone()?).stderr(output.try_clone()?);
+        let code = kill_after(make, time)?;
+        let mut bytes = Vec::new();
+        output.rewind()?;
+        output.read_to_end(&mut bytes)?;
+        let outcome = Outcome::new("make", arguments, code, &bytes, start);
+        anyhow::ensure!(code.is_none(), "it ended by itself: {outcome:?}");
+        Ok(outcome)
     }
 
     /// Runs `make`, and kills it and all that it started in its process group
     /// after a while.
     pub fn make_killed(&self, arguments: &[&str], after: Duration) -> anyhow::Result<()> {
-        let mut make = self
-            .command("make", arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .context("starting make")?;
-        std::thread::sleep(after);
-        let ended = make.try_wait()?;
-        anyhow::ensure!(
-            ended.is_none(),
-            "make ended before it was killed: {ended:?}"
-        );
-        let group = format!("-{}", make.id());
-        let killed = Command::new("kill")
-            .args(["-KILL", "--", &group])
-            .status()?;
-        make.wait()?;
-        anyhow::ensure!(killed.success(), "kill {group}");
-        Ok(())
+        self.make_for(arguments, after).map(drop)
     }
 
     /// Runs `command` on a machine of the lab.
@@ -189,6 +199,23 @@ impl Drop for Checkout {
             }
         }
     }
+}
+
+/// Kills the command's process group after a while; its exit status, if it has
+/// ended before.
+fn kill_after(mut command: Command, time: Duration) -> anyhow::Result<Option<i32>> {
+    let mut child = command.process_group(0).spawn().context("starting make")?;
+    std::thread::sleep(time);
+    if let Some(status) = child.try_wait()? {
+        return Ok(Some(status.code().unwrap_or(-1)));
+    }
+    let group = format!("-{}", child.id());
+    let killed = Command::new("kill")
+        .args(["-KILL", "--", &group])
+        .status()?;
+    child.wait()?;
+    anyhow::ensure!(killed.success(), "kill {group}");
+    Ok(None)
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

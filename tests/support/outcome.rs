@@ -1,6 +1,6 @@
 //! What a finished command printed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
@@ -18,6 +18,22 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Of a program with these arguments, which began at `start` and ends now.
+    pub(crate) fn new(
+        program: &str,
+        arguments: &[&str],
+        code: Option<i32>,
+        text: &[u8],
+        start: Instant,
+    ) -> Self {
+        Self {
+            command: format!("{program} {}", arguments.join(" ")),
+            code,
+            text: String::from_utf8_lossy(text).into_owned(),
+            took: start.elapsed(),
+        }
+    }
+
     /// Itself, if the exit status is 0.
     pub fn success(self) -> anyhow::Result<Self> {
         ensure!(

@@ -5,8 +5,9 @@
 //! taken away and put back while the VM runs, and then begins a new file.
 
 use std::fmt::Write as _;
+use std::io::{BufReader, Read as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -18,6 +19,10 @@ use crate::vm::qmp::{Qmp, QmpError};
 /// A capture that is this long becomes `lab.pcap.1`, and a new one is begun:
 /// with the old one it takes twice that.
 const LIMIT: u64 = 64 << 20;
+
+/// Lengths of what is before all packets, and before each.
+const HEAD: usize = 24;
+const PACKET: usize = 16;
 
 /// Options of `lab pcap`.
 #[derive(Debug, clap::Args)]
@@ -34,13 +39,22 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut last = now.clone().into_os_string();
     last.push(".1");
     let mut text = String::new();
+    // QEMU begins a new one at each start, and whoever looks when it is long
     for (path, what) in [
-        (now.as_path(), "since the server's start"),
+        (now.as_path(), "the last packets"),
         (Path::new(&last), "before that"),
     ] {
         if let Ok(metadata) = std::fs::metadata(path) {
             let mib = metadata.len().div_ceil(1 << 20);
             let _ = writeln!(text, "{}  {mib} MiB, {what}", path.display());
+            if let Some(ahead) = ahead(path).filter(|ahead| ahead.unsigned_abs() > 2) {
+                let _ = writeln!(
+                    text,
+                    "  QEMU's times in it are {ahead} s off: editcap -t {} {} OUT puts them right",
+                    -ahead,
+                    path.display()
+                );
+            }
         }
     }
     anyhow::ensure!(
@@ -48,6 +62,32 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         "nothing was captured yet: the server has never been started (make up)"
     );
     crate::status::print(&text)
+}
+
+/// By how many seconds the times in a capture are ahead of what they were.
+///
+/// QEMU adds how long the machine has run to when the capture was begun, so one
+/// that is begun while it runs is that much ahead. But the last packet was
+/// written when it came.
+fn ahead(path: &Path) -> Option<i64> {
+    let mut file = std::fs::File::open(path).ok()?;
+    let written = file.metadata().ok()?.modified().ok()?;
+    let written = written.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    let mut reader = BufReader::with_capacity(1 << 20, &mut file);
+    let mut head = [0; HEAD];
+    reader.read_exact(&mut head).ok()?;
+    let mut last = None;
+    let mut packet = [0; PACKET];
+    while reader.read_exact(&mut packet).is_ok() {
+        let number = |at: usize| {
+            let bytes = [packet[at], packet[at + 1], packet[at + 2], packet[at + 3]];
+            // as QEMU writes it, by the host's order
+            u32::from_ne_bytes(bytes)
+        };
+        last = Some(i64::from(number(0)));
+        reader.seek_relative(i64::from(number(8))).ok()?;
+    }
+    Some(last? - i64::try_from(written).ok()?)
 }
 
 /// Begins a new file if the capture has become long. That it can't is no
@@ -81,4 +121,31 @@ pub fn rotate(lab: &LabPaths, limit: u64) -> anyhow::Result<bool> {
         }),
     )?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_packet_was_written_when_it_came() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lab.pcap");
+        assert_eq!(ahead(&path), None);
+        let now = std::time::SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap();
+        let seconds = u32::try_from(now.as_secs()).unwrap();
+        let mut bytes = vec![0; HEAD];
+        fs_err::write(&path, &bytes).unwrap();
+        assert_eq!(ahead(&path), None, "it has no packet");
+        for (time, length) in [(seconds + 100, 60), (seconds + 600, 3)] {
+            for number in [time, 0, length, length] {
+                bytes.extend_from_slice(&u32::to_ne_bytes(number));
+            }
+            bytes.resize(bytes.len() + length as usize, 0xff);
+        }
+        fs_err::write(&path, &bytes).unwrap();
+        assert!((599..=601).contains(&ahead(&path).unwrap()));
+    }
 }

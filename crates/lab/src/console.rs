@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use self::timed::Timed;
+use crate::config::Resolved;
 use crate::state::{LabArgs, VmPaths};
 use crate::target::Times;
 use crate::vm::{self, State};
@@ -39,11 +40,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let vm = lab.vm(&args.vm);
     let runs = matches!(State::of(&vm)?, State::Running(_));
     if args.ro {
-        anyhow::ensure!(
-            vm.serial_log().exists(),
-            "{} has never been started",
-            args.vm
-        );
+        if !vm.serial_log().exists() {
+            Resolved::new(lab.config()).machine(&args.vm)?;
+            anyhow::bail!("{} has never been started", args.vm);
+        }
         return follow(&vm, runs, args.times);
     }
     anyhow::ensure!(

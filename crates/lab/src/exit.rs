@@ -20,16 +20,23 @@ impl std::error::Error for Status {}
 
 /// Prints `error` (each cause on a line of its own) and says how to exit.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    if let Some(status) = error.downcast_ref::<Status>() {
-        return ExitCode::from(status.0);
+    if error.downcast_ref::<Status>().is_none() {
+        eprintln!("error: {error}");
+        for cause in error.chain().skip(1) {
+            eprintln!("  because: {cause}");
+        }
     }
-    eprintln!("error: {error}");
-    for cause in error.chain().skip(1) {
-        eprintln!("  because: {cause}");
+    ExitCode::from(status(error))
+}
+
+/// The exit status of `error`: that of its kind of failure, if it has one.
+pub(crate) fn status(error: &anyhow::Error) -> u8 {
+    if let Some(status) = error.downcast_ref::<Status>() {
+        return status.0;
     }
     error
         .downcast_ref::<WatchError>()
-        .map_or(ExitCode::FAILURE, |error| ExitCode::from(error.kind.exit()))
+        .map_or(1, |error| error.kind.exit())
 }
 
 #[cfg(test)]

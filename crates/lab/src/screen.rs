@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::json;
 
+use crate::config::Resolved;
 use crate::state::{LabArgs, LabPaths};
 use crate::vm::State;
 use crate::vm::qmp::Qmp;
@@ -21,6 +22,7 @@ pub struct Args {
 /// Writes the picture and says where it is.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let lab = args.lab.paths()?;
+    Resolved::new(lab.config()).machine(&args.vm)?;
     dump(&lab, &args.vm)?;
     crate::status::print(&format!("{}\n", lab.vm(&args.vm).screen().display()))
 }

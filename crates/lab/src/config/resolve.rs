@@ -139,6 +139,15 @@ impl Resolved {
         self.get(&file)
     }
 
+    /// Whether it is the server or a target of lab.toml; else an error that lists
+    /// those. A lab that was never configured knows nobody, which others say.
+    pub fn machine(&self, name: &str) -> anyhow::Result<()> {
+        if name == "server" || !self.dir.exists() {
+            return Ok(());
+        }
+        self.target(name).map(drop)
+    }
+
     /// All targets, by name.
     pub fn targets(&self) -> anyhow::Result<Vec<Target>> {
         self.target_names()?

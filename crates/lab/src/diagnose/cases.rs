@@ -40,7 +40,7 @@ fn said(console: &[&str], others: &[Line2], at: Option<Point>) -> String {
         lab: "lab",
         vm: "target1",
     };
-    let diagnosis = diagnose(at, &lines, names).unwrap();
+    let diagnosis = diagnose(at.about().id, &lines, names).unwrap();
     let by = diagnosis.shown_by.map_or("nothing".to_owned(), |line| {
         format!("{}: {}", line.source, line.text)
     });

@@ -4,22 +4,25 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::table::CAUSES;
+use crate::server::PLACES;
 use crate::target::Point;
 
 const BEGIN: &str = "<!-- causes: from crates/lab/src/diagnose/causes.toml -->\n";
 const END: &str = "<!-- end of causes -->\n";
+
+/// What a place is called.
+pub(super) fn title(place: &str) -> Option<&'static str> {
+    let server = PLACES.iter().find(|known| known.id == place);
+    let point = || Some(Point::named(place)?.about().title);
+    server.map(|place| place.title).or_else(point)
+}
 
 fn table() -> String {
     let mut text = String::from(
         "| last stage | shown by | usual cause | look further |\n| --- | --- | --- | --- |\n",
     );
     for cause in CAUSES.iter() {
-        let at: Vec<_> = cause
-            .at
-            .iter()
-            .filter_map(|at| Point::named(at))
-            .map(|point| point.about().title)
-            .collect();
+        let at: Vec<_> = cause.at.iter().filter_map(|at| title(at)).collect();
         let list = |signs: &[String]| {
             let signs: Vec<_> = signs
                 .iter()

@@ -6,7 +6,6 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 use super::{Line, Source};
-use crate::target::Point;
 
 /// One row, as it is written in `causes.toml`.
 #[derive(Debug, Deserialize)]
@@ -58,10 +57,21 @@ impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  usual cause: {}", self.cause)?;
         match &self.shown_by {
-            Some(Line { source, text }) => writeln!(f, "  shown by {source}: {text}")?,
+            Some(Line { source, text }) => writeln!(f, "  shown by {source}: {}", short(text))?,
             None => writeln!(f, "  shown by no line; it is what is usual here")?,
         }
         write!(f, "  look further: {}", self.look)
+    }
+}
+
+/// What was said in one line: of an error in a template, what and where, and
+/// not the picture of the place.
+fn short(text: &str) -> String {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    match lines.find_map(|line| line.trim().strip_prefix("--> ")) {
+        Some(place) => format!("{first} ({place})"),
+        None => first.to_owned(),
     }
 }
 
@@ -91,8 +101,8 @@ impl Cause {
         }
     }
 
-    fn is_at(&self, point: Point) -> bool {
-        self.at.iter().any(|at| at == point.about().id)
+    fn is_at(&self, place: &str) -> bool {
+        self.at.iter().any(|at| at == place)
     }
 
     /// The last line that shows it, unless one shows that it is something else.
@@ -106,10 +116,11 @@ impl Cause {
     }
 }
 
-/// What usually stops a machine at `point` that left these lines.
-pub(crate) fn diagnose(point: Point, lines: &[Line], names: Names<'_>) -> Option<Diagnosis> {
+/// What usually stops a machine at `place` that left these lines. Places are
+/// points on a target's way, or the server's (`server-…`).
+pub(crate) fn diagnose(place: &str, lines: &[Line], names: Names<'_>) -> Option<Diagnosis> {
     let shown = |cause: &&Cause, lines: &[Line]| cause.shown_by(lines).cloned();
-    let here = || CAUSES.iter().filter(|cause| cause.is_at(point));
+    let here = || CAUSES.iter().filter(|cause| cause.is_at(place));
     let by_lines = here().find_map(|cause| Some((cause, shown(&cause, lines)?)));
     // What bootd was told is sure, wherever the machine was thought to be.
     let told: Vec<Line> = lines
@@ -151,6 +162,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::diagnose::doc::title;
+    use crate::server::PLACES;
+    use crate::target::Point;
 
     #[test]
     fn the_table_is_whole() {
@@ -160,7 +174,7 @@ mod tests {
         for cause in &table.cause {
             assert!(!cause.at.is_empty(), "{}", cause.id);
             for at in &cause.at {
-                assert!(Point::named(at).is_some(), "{}: {at}", cause.id);
+                assert!(title(at).is_some(), "{}: {at}", cause.id);
             }
             assert!(cause.usual || !cause.signs.is_empty(), "{}", cause.id);
             for sign in cause.signs.iter().chain(&cause.with).chain(&cause.unless) {
@@ -172,9 +186,11 @@ mod tests {
                 );
             }
         }
-        for point in Point::all().filter(|point| *point != Point::Ready) {
-            let usual = table.cause.iter().filter(|c| c.usual && c.is_at(point));
-            assert_eq!(usual.count(), 1, "{point:?}");
+        let points = Point::all().filter(|point| *point != Point::Ready);
+        let places = points.map(|point| point.about().id);
+        for place in places.chain(PLACES.iter().map(|place| place.id)) {
+            let usual = table.cause.iter().filter(|c| c.usual && c.is_at(place));
+            assert_eq!(usual.count(), 1, "{place}");
         }
     }
 
@@ -187,10 +203,17 @@ mod tests {
     }
 
     #[test]
+    fn what_shows_it_is_one_line() {
+        let text = "template: no `x`\n --> ipxe/a.tera:12:5\n  |\n12 | {{ x }}\n  |    ^\n";
+        assert_eq!(short(text), "template: no `x` (ipxe/a.tera:12:5)");
+        assert_eq!(short("one"), "one");
+    }
+
+    #[test]
     fn commands_name_the_lab_only_where_it_has_a_name() {
         let look = |lab| {
             let names = Names { lab, vm: "t1" };
-            diagnose(Point::Booted, &[], names).unwrap().look
+            diagnose("booted", &[], names).unwrap().look
         };
         assert!(look("lab").starts_with("make ssh VM=t1 CMD="));
         assert!(look("b").starts_with("make ssh VM=t1 LAB=b CMD="));

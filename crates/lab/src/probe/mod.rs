@@ -58,9 +58,15 @@ pub fn run(lab: &LabPaths, network: &Network) -> anyhow::Result<Vec<Answer>> {
         .iter()
         .filter_map(|answer| {
             let silence = answer.said.as_ref().err()?;
+            let look = match lab.name() {
+                "lab" => silence.look.clone(),
+                name => silence
+                    .look
+                    .replace("VM=server", &format!("VM=server LAB={name}")),
+            };
             Some(format!(
-                "\n  {}: {}\n    look: {}",
-                answer.question, silence.what, silence.look
+                "\n  {}: {}\n    look: {look}",
+                answer.question, silence.what
             ))
         })
         .collect();

@@ -2,32 +2,81 @@
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
+use super::place::{self, Place};
 use crate::state::VmPaths;
 use crate::target::{Times, milliseconds};
 use crate::timeline::{Entry, Timeline};
 use crate::vm::State;
 
 /// What a line of the console means, in the order of a boot.
-const STAGES: &[(&str, &str)] = &[
-    ("BdsDxe: starting", "firmware starts the boot loader"),
-    ("GNU GRUB", "GRUB"),
-    ("Linux version", "kernel"),
-    ("cloud-init-local.service", "cloud-init"),
-    ("Reading package lists", "installing packages"),
-    ("Setting up isc-dhcp-server", "setting up the DHCP server"),
-    ("Setting up tftpd-hpa", "setting up the TFTP server"),
-    ("Setting up nginx ", "setting up the web server"),
-    ("Valid schema", "checking the configuration"),
+const STAGES: &[(&str, &str, Place)] = &[
+    (
+        "BdsDxe: starting",
+        "firmware starts the boot loader",
+        place::FIRMWARE,
+    ),
+    ("GNU GRUB", "GRUB", place::BOOT_LOADER),
+    ("Linux version", "kernel", place::KERNEL),
+    ("cloud-init-local.service", "cloud-init", place::CLOUD_INIT),
+    (
+        "Reading package lists",
+        "installing packages",
+        place::PACKAGES,
+    ),
+    (
+        "Setting up isc-dhcp-server",
+        "setting up the DHCP server",
+        place::PACKAGES,
+    ),
+    (
+        "Setting up tftpd-hpa",
+        "setting up the TFTP server",
+        place::PACKAGES,
+    ),
+    (
+        "Setting up nginx ",
+        "setting up the web server",
+        place::PACKAGES,
+    ),
+    ("Valid schema", "checking the configuration", place::SET_UP),
 ];
 
-/// Lines that say that set-up went wrong for good.
+/// Lines that say that the server won't come up.
 const FAILURES: &[&str] = &[
+    "No bootable option or device was found",
+    "UEFI Interactive Shell",
+    "Kernel panic",
     "Failed to run module scripts",
     "Failure when attempting to install packages",
-    "Kernel panic",
 ];
+
+/// The same, by a prompt.
+const PROMPTS: &[&str] = &["grub rescue>", "(initramfs)"];
+
+/// Where the boot is that has left the log at `path`.
+pub(super) fn place_in(path: &Path) -> Place {
+    let text = std::fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let mut reached = 0;
+    for line in text.lines() {
+        reached = reached_by(line, reached).unwrap_or(reached);
+    }
+    last(reached).map_or(place::POWER_ON, |(_, _, place)| *place)
+}
+
+/// How many stages are behind after this line, if it is one of those to come.
+fn reached_by(line: &str, reached: usize) -> Option<usize> {
+    let ahead = STAGES[reached..]
+        .iter()
+        .position(|(sign, ..)| line.contains(sign))?;
+    Some(reached + ahead + 1)
+}
+
+fn last(reached: usize) -> Option<&'static (&'static str, &'static str, Place)> {
+    STAGES.get(reached.checked_sub(1)?)
+}
 
 /// Reads a console's log as it grows.
 #[derive(Debug)]
@@ -37,6 +86,8 @@ pub(super) struct BootLog {
     partial: String,
     reached: usize,
     failure: Option<String>,
+    /// When the console last said anything.
+    heard: Instant,
     history: History,
 }
 
@@ -69,7 +120,7 @@ impl History {
         let written = log.metadata().and_then(|metadata| metadata.modified());
         let time = milliseconds(written.unwrap_or_else(|_| SystemTime::now()));
         // each is told once a boot, so its place in the list is what it is known by
-        let place = STAGES.iter().position(|(_, name)| *name == stage);
+        let place = STAGES.iter().position(|(_, name, _)| *name == stage);
         let place = place.unwrap_or_default() as u64;
         let entry = Entry::serial(time, Some(stage), stage, self.started, place);
         self.timeline.add([entry]);
@@ -87,6 +138,7 @@ impl BootLog {
             partial: String::new(),
             reached: 0,
             failure: None,
+            heard: Instant::now(),
         }
     }
 
@@ -105,9 +157,17 @@ impl BootLog {
         }
         self.read += text.len() as u64;
         if !text.is_empty() {
+            self.heard = Instant::now();
             self.history.times.note(&file, self.read);
         }
         self.partial.push_str(&String::from_utf8_lossy(&text));
+        // a prompt never ends its line
+        if self.failure.is_none() {
+            self.failure = PROMPTS
+                .iter()
+                .find(|sign| self.partial.contains(**sign))
+                .map(|sign| (*sign).to_owned());
+        }
         let complete = self.partial.rfind('\n').map_or(0, |at| at + 1);
         let lines: String = self.partial.drain(..complete).collect();
         let stages: Vec<_> = lines.lines().filter_map(|line| self.line(line)).collect();
@@ -121,11 +181,8 @@ impl BootLog {
         if self.failure.is_none() && FAILURES.iter().any(|sign| line.contains(sign)) {
             self.failure = Some(line.trim().to_owned());
         }
-        let ahead = STAGES[self.reached..]
-            .iter()
-            .position(|(sign, _)| line.contains(sign))?;
-        self.reached += ahead + 1;
-        Some(STAGES[self.reached - 1].1)
+        self.reached = reached_by(line, self.reached)?;
+        last(self.reached).map(|(_, stage, _)| *stage)
     }
 
     /// The line that says why set-up failed, if one did.
@@ -135,7 +192,17 @@ impl BootLog {
 
     /// The last stage that was reached.
     pub(super) fn last(&self) -> Option<&'static str> {
-        self.reached.checked_sub(1).map(|at| STAGES[at].1)
+        last(self.reached).map(|(_, stage, _)| *stage)
+    }
+
+    /// Where that is.
+    pub(super) fn place(&self) -> Place {
+        last(self.reached).map_or(place::POWER_ON, |(_, _, place)| *place)
+    }
+
+    /// For how long the console has said nothing.
+    pub(super) fn silent(&self) -> Duration {
+        self.heard.elapsed()
     }
 }
 
@@ -157,6 +224,10 @@ mod tests {
         assert_eq!(log.news(), ["kernel"]);
         assert_eq!(log.last(), Some("kernel"));
         assert_eq!(log.failure(), None);
+        assert_eq!(log.place(), place::KERNEL);
+        // for one who only looks in, the same
+        assert_eq!(place_in(&path), place::KERNEL);
+        assert_eq!(place_in(&dir.path().join("none")), place::POWER_ON);
     }
 
     #[test]
@@ -167,5 +238,15 @@ mod tests {
         let mut log = BootLog::new(path);
         log.news();
         assert!(log.failure().unwrap().contains("scripts_user"));
+    }
+
+    #[test]
+    fn a_prompt_that_nobody_will_answer_is_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("serial.log");
+        std::fs::write(&path, "error: no such device: x\ngrub rescue> ").unwrap();
+        let mut log = BootLog::new(path);
+        log.news();
+        assert_eq!(log.failure(), Some("grub rescue>"));
     }
 }

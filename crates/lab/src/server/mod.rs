@@ -4,6 +4,12 @@
 mod boot_log;
 pub mod cli;
 pub mod content;
+mod place;
 pub mod push;
 pub mod ready;
 pub mod site;
+mod trouble;
+
+#[cfg(test)]
+pub(crate) use place::PLACES;
+pub(crate) use trouble::silent;

@@ -6,11 +6,15 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 use super::boot_log::BootLog;
+use super::place::{self, Place};
+use super::trouble::failed;
 use crate::config::Resolved;
+use crate::diagnose::Saved;
 use crate::fsutil;
 use crate::probe;
 use crate::ssh;
 use crate::state::{LabArgs, LabPaths};
+use crate::target::{WatchError, WatchKind};
 use crate::vm::{self, Record, State};
 use crate::wake::wake;
 
@@ -43,16 +47,27 @@ struct CloudInit {
 /// of the server's disk: what was pushed to another one is not on this one.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let lab = args.lab.paths()?;
-    let record = wait_for_http(&lab, Duration::from_secs(args.limit))?;
+    let vm = lab.vm("server");
+    Saved::forget(&vm);
+    come_up(&lab, Duration::from_secs(args.limit)).inspect_err(|error| {
+        if let Some(error) = error.downcast_ref::<WatchError>() {
+            error.keep(&vm);
+        }
+    })
+}
+
+fn come_up(lab: &LabPaths, limit: Duration) -> anyhow::Result<()> {
+    let record = wait_for_http(lab, limit)?;
     if record.resumed && vm::is_set_up(&lab.vm("server")) {
         // cloud-init had ended, well, when it was suspended
-        wake(&lab, "server")?;
+        wake(lab, "server")?;
     } else {
-        check_cloud_init(&lab)?;
-        ssh::on_server(&lab, &services()).context("a service of the server is down")?;
+        check_cloud_init(lab).map_err(|error| refused(lab, place::SET_UP, &error))?;
+        check_services(lab).map_err(|error| refused(lab, place::SERVICES, &error))?;
     }
     // whatever the services say of themselves: an answer to a real request
-    probe::run(&lab, &Resolved::new(lab.config()).network()?)?;
+    probe::run(lab, &Resolved::new(lab.config()).network()?)
+        .map_err(|error| refused(lab, place::SERVICES, &error))?;
     let instance = lab.vm("server").set_up();
     fsutil::write_if_changed(
         &instance,
@@ -61,6 +76,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     )?;
     eprintln!("::stage server ready");
     Ok(())
+}
+
+/// A check of the server that is up said no.
+fn refused(lab: &LabPaths, place: Place, error: &anyhow::Error) -> WatchError {
+    let text = format!("{error:#}");
+    failed(lab, WatchKind::Failed, place, &text, &text)
 }
 
 fn wait_for_http(lab: &LabPaths, limit: Duration) -> anyhow::Result<Record> {
@@ -77,30 +98,33 @@ fn wait_for_http(lab: &LabPaths, limit: Duration) -> anyhow::Result<Record> {
         }
         let record = match State::of(&vm)? {
             State::Running(record) => record,
-            State::Died(record) => anyhow::bail!(
-                "the server's QEMU (pid {}) died while it came up; see {} and run `make up` again",
-                record.process.pid,
-                vm.qemu_log().display()
-            ),
             State::Held(_) => anyhow::bail!("the server is being suspended; `make up` resumes it"),
+            State::Died(record) => {
+                let text = format!(
+                    "the server's QEMU (pid {}) died while it came up; see {} and run `make up` again",
+                    record.process.pid,
+                    vm.qemu_log().display()
+                );
+                return Err(failed(lab, WatchKind::Gone, log.place(), &text, "").into());
+            }
             State::Stopped => anyhow::bail!("the server does not run; `make up` starts it"),
         };
         if let Some(failure) = log.failure() {
-            anyhow::bail!(
-                "the server's set-up failed: {failure}\nall of it: {}; have a look: make ssh VM=server CMD='cloud-init status --long'",
-                vm.serial_log().display()
-            );
+            let text = format!("the server's set-up failed: {failure}");
+            return Err(failed(lab, WatchKind::Failed, log.place(), &text, "").into());
         }
         let Err(why) = vm::ready(&record) else {
             return Ok(record);
         };
-        anyhow::ensure!(
-            start.elapsed() < limit,
-            "the server did not come up within {} s ({why}); the last stage was {}; its console is in {}",
-            limit.as_secs(),
-            log.last().unwrap_or("power on"),
-            vm.serial_log().display()
-        );
+        if start.elapsed() >= limit || log.place().stands_still(log.silent()) {
+            let text = format!(
+                "the server did not come up within {} s, and its console has said nothing for {} s ({why}); the last stage was {}",
+                start.elapsed().as_secs(),
+                log.silent().as_secs(),
+                log.last().unwrap_or("power on"),
+            );
+            return Err(failed(lab, WatchKind::StandsStill, log.place(), &text, &why).into());
+        }
         std::thread::sleep(Duration::from_millis(250));
     }
 }
@@ -125,12 +149,20 @@ fn check_cloud_init(lab: &LabPaths) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A script that fails, and says why, unless every service is active.
+/// Every service is active, or the error says which isn't, and its last lines.
+fn check_services(lab: &LabPaths) -> anyhow::Result<()> {
+    let told = ssh::on_server(lab, &services())?;
+    let told = told.trim();
+    anyhow::ensure!(told.is_empty(), "a service of the server is down\n{told}");
+    Ok(())
+}
+
+/// A script that says of each service that isn't active what systemd knows.
 fn services() -> String {
     format!(
         "dhcp=isc-dhcp-server; if [ -x /usr/sbin/dnsmasq ]; then dhcp=dnsmasq; fi; \
          for s in {SERVICES} $dhcp; do \
          systemctl is-active --quiet $s || {{ echo \"$s is not active:\"; \
-         systemctl --no-pager status $s | tail -n 12; exit 1; }}; done"
+         sudo systemctl --no-pager -n 6 status $s; }}; done; true"
     )
 }

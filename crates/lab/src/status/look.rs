@@ -10,12 +10,16 @@ use super::rate::{self, Rate};
 use super::verdict;
 use crate::config::Resolved;
 use crate::diagnose::Diagnosis;
+use crate::server;
 use crate::state::LabPaths;
 use crate::target::{self, Bootd, Provision, WatchKind};
 use crate::vm::{Record, Saved, State};
 
 /// How long bootd may take to answer; a server that still boots doesn't.
 const ANSWER: Duration = Duration::from_millis(800);
+
+/// The same for one that should have been up for long.
+const BUSY: Duration = Duration::from_secs(4);
 
 /// How long a server may take to boot, in milliseconds.
 const BOOT: u64 = 600_000;
@@ -108,18 +112,28 @@ pub fn look(lab: &LabPaths) -> anyhow::Result<Status> {
     // Without a resolved configuration there are only the VMs' own folders.
     names.extend(config.target_names().unwrap_or_default());
     names.remove("server");
-    let (server, record) = vm(lab, "server");
+    let (first, record) = vm(lab, "server");
     let forwards = record.and_then(|record| record.forwards);
     let bootd = forwards.as_ref().map(Bootd::new);
-    let machines = bootd.as_ref().map(|bootd| bootd.machines(ANSWER));
+    let is_young = first
+        .started
+        .is_some_and(|then| super::now().saturating_sub(then) <= BOOT);
+    let machines = bootd.as_ref().map(|bootd| match bootd.machines(ANSWER) {
+        // one that has been up may only be busy
+        Err(_) if !is_young => bootd.machines(BUSY),
+        answer => answer,
+    });
     let answers = machines.as_ref().map(Result::is_ok);
     let mut vms = vec![VmStatus {
         answers,
         exit: verdict::NOT_UP,
-        ..server
+        ..first
     }];
     if answers == Some(true) {
-        vms[0].exit = verdict::READY;
+        // bootd may answer while another service failed its check
+        if !verdict::recall(lab, &mut vms[0]) {
+            vms[0].exit = verdict::READY;
+        }
     } else if vms[0].state == "died" {
         verdict::fail(&mut vms[0], WatchKind::Gone, None);
     }
@@ -127,14 +141,13 @@ pub fn look(lab: &LabPaths) -> anyhow::Result<Status> {
         Some(Ok(machines)) => machines,
         Some(Err(error)) => {
             // While it boots, silence is no trouble.
-            if vms[0]
-                .started
-                .is_some_and(|then| super::now().saturating_sub(then) > BOOT)
-            {
-                vms[0].trouble.get_or_insert(format!(
-                    "it is down, or too busy to answer within {} ms ({error})",
-                    ANSWER.as_millis()
-                ));
+            if !verdict::recall(lab, &mut vms[0]) && !is_young {
+                let text = format!(
+                    "it is down, or too busy to answer within {} s ({error})",
+                    BUSY.as_secs()
+                );
+                vms[0].diagnosis = server::silent(lab, &text);
+                verdict::fail(&mut vms[0], WatchKind::NoServer, Some(text));
             }
             Vec::new()
         }

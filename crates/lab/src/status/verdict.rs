@@ -37,7 +37,7 @@ pub(super) fn judge(
         if let (Some(message), Some(stand)) = (degraded, stand) {
             status.trouble = Some(format!("ready, but: {message}"));
             let told: Vec<_> = stand.lines.iter().rev().take(1).cloned().collect();
-            status.diagnosis = diagnose::diagnose(stand.at, &told, names);
+            status.diagnosis = diagnose::diagnose(stand.at.about().id, &told, names);
         }
         return;
     }
@@ -63,7 +63,7 @@ pub(super) fn judge(
         return;
     };
     let title = stand.at.about().title;
-    let diagnosis = || diagnose::diagnose(stand.at, &stand.lines, names);
+    let diagnosis = || diagnose::diagnose(stand.at.about().id, &stand.lines, names);
     if let Some(known) = known.filter(|known| known.state == MachineState::Failed) {
         let message = known.message.as_deref().unwrap_or("it gave no reason");
         let text = format!("failed after `{title}`: {message}");
@@ -84,7 +84,29 @@ pub(super) fn judge(
         let text = format!("stands still: last stage `{title}`, {seconds} s ago{trouble}");
         fail(status, WatchKind::StandsStill, Some(text));
         status.diagnosis = diagnosis();
+    } else if let Some(what) = stand.trouble.filter(|_| runs) {
+        // it may go on in another way, so it is no failure yet
+        let seconds = status.waited.unwrap_or(0);
+        status.trouble = Some(format!(
+            "not up yet: last stage `{title}`, {seconds} s ago; since then {what}"
+        ));
+        status.diagnosis = diagnosis();
     }
+}
+
+/// Takes over why the server's last `up` failed, if it did since its start.
+pub(super) fn recall(lab: &LabPaths, status: &mut VmStatus) -> bool {
+    let last = Saved::read(&lab.vm(&status.name));
+    let Some(saved) = last.filter(|saved| status.started.is_some_and(|then| saved.time >= then))
+    else {
+        return false;
+    };
+    let head = saved.text.lines().next().unwrap_or_default();
+    status.trouble = Some(head.to_owned());
+    status.kind = Some(saved.kind);
+    status.exit = saved.exit;
+    status.diagnosis = saved.diagnosis;
+    true
 }
 
 /// Notes a failure of this kind; the trouble stays what it is if `text` is none.

@@ -43,7 +43,7 @@ pub fn watch(args: &WatchArgs) -> anyhow::Result<()> {
     }
 }
 
-/// What was shown of each VM last.
+/// What was shown of each VM last, without what grows by itself.
 #[derive(Debug, Default)]
 struct Changes(HashMap<String, String>);
 
@@ -53,17 +53,19 @@ impl Changes {
         let mut text = String::new();
         for vm in &status.vms {
             let mut line = format!("{}: {}, {}\n", vm.name, vm.state, show::stands(vm));
+            let mut known = line.clone();
             if let Some(trouble) = &vm.trouble {
                 // how long it stands still grows; that alone is no news
-                let trouble = trouble.split(", ").next().unwrap_or_default();
+                known.extend(trouble.chars().filter(|c| !c.is_ascii_digit()));
                 let _ = writeln!(line, "{}: {trouble}", vm.name);
                 if let Some(diagnosis) = &vm.diagnosis {
+                    known.push_str(&diagnosis.id);
                     let _ = writeln!(line, "{diagnosis}");
                 }
             }
-            if self.0.get(&vm.name) != Some(&line) {
+            if self.0.get(&vm.name) != Some(&known) {
                 text.push_str(&line);
-                self.0.insert(vm.name.clone(), line);
+                self.0.insert(vm.name.clone(), known);
             }
         }
         text
@@ -102,5 +104,16 @@ mod tests {
         );
         assert_eq!(changes.of(&status("firmware")), "");
         assert_eq!(changes.of(&status("ipxe")), "target1: running, ipxe\n");
+        let mut troubled = |trouble: &str| {
+            let mut status = status("ipxe");
+            status.vms[1].trouble = Some(trouble.to_owned());
+            changes.of(&status)
+        };
+        assert_eq!(
+            troubled("12 s ago; since then no script, for 3 s"),
+            "target1: running, ipxe\ntarget1: 12 s ago; since then no script, for 3 s\n"
+        );
+        assert_eq!(troubled("99 s ago; since then no script, for 90 s"), "");
+        assert!(troubled("99 s ago; since then no kernel").contains("no kernel"));
     }
 }

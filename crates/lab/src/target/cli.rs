@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::bootd::Bootd;
+use super::kind::WatchError;
 use super::say::Say;
 use super::up::{start_over, up};
 use crate::config::Resolved;
@@ -102,14 +103,8 @@ pub fn reprovision(args: &ReprovisionArgs) -> anyhow::Result<()> {
             .iter()
             .map(|target| {
                 let (lab, options) = (&lab, args.options.options());
-                scope.spawn(move || {
-                    up(
-                        lab,
-                        &target.name,
-                        &options,
-                        Say::plainly(io::stderr(), &target.name),
-                    )
-                })
+                let say = Say::plainly(io::stderr(), &target.name);
+                scope.spawn(move || up(lab, &target.name, &options, say))
             })
             .collect();
         threads
@@ -121,16 +116,81 @@ pub fn reprovision(args: &ReprovisionArgs) -> anyhow::Result<()> {
             })
             .collect()
     });
-    let mut failed = Vec::new();
-    if let ([_], [Err(_)]) = (&*targets, &*results) {
-        // its kind is the exit status
-        return results.into_iter().collect();
+    together(
+        targets
+            .iter()
+            .map(|target| target.name.as_str())
+            .zip(results),
+    )
+}
+
+/// All failures in one; its kind, and so the exit status, is that of the first
+/// target whose failure has one.
+fn together<'a>(
+    results: impl Iterator<Item = (&'a str, anyhow::Result<()>)>,
+) -> anyhow::Result<()> {
+    let mut failed: Vec<(&str, anyhow::Error)> = results
+        .filter_map(|(name, result)| Some((name, result.err()?)))
+        .collect();
+    if let [_] = &*failed {
+        return Err(failed.remove(0).1);
     }
-    for (target, result) in targets.iter().zip(results) {
-        if let Err(error) = result {
-            failed.push(format!("{}: {error:#}", target.name));
+    let told: Vec<String> = failed
+        .iter()
+        .map(|(name, error)| match error.downcast_ref::<WatchError>() {
+            // it names its machine
+            Some(error) => error.to_string(),
+            None => format!("{name}: {error:#}"),
+        })
+        .collect();
+    let first = failed
+        .iter()
+        .find_map(|(_, error)| error.downcast_ref::<WatchError>());
+    match first {
+        Some(first) => Err(first.among(told.join("\n")).into()),
+        None if told.is_empty() => Ok(()),
+        None => Err(anyhow::anyhow!("{}", told.join("\n"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::WatchKind;
+
+    fn failure(kind: WatchKind, text: &str) -> anyhow::Result<()> {
+        Err(WatchError {
+            kind,
+            at: "plan",
+            diagnosis: None,
+            text: text.to_owned(),
         }
+        .into())
     }
-    anyhow::ensure!(failed.is_empty(), "{}", failed.join("\n"));
-    Ok(())
+
+    #[test]
+    fn of_several_failures_the_first_with_a_kind_is_the_exit_status() {
+        let of = |results: Vec<(&str, anyhow::Result<()>)>| {
+            let error = together(results.into_iter()).unwrap_err();
+            (crate::exit::status(&error), error.to_string())
+        };
+        assert!(together([("a", Ok(())), ("b", Ok(()))].into_iter()).is_ok());
+        let template = || failure(WatchKind::Template, "the server can't answer b");
+        let gone = || failure(WatchKind::Gone, "the QEMU of c is gone");
+        let other = || Err(anyhow::anyhow!("no disk").context("can't start"));
+        assert_eq!(
+            of(vec![("a", Ok(())), ("b", template())]),
+            (14, "the server can't answer b".to_owned())
+        );
+        assert_eq!(
+            of(vec![("a", other()), ("b", template()), ("c", gone())]),
+            (
+                14,
+                "a: can't start: no disk\nthe server can't answer b\nthe QEMU of c is gone"
+                    .to_owned()
+            )
+        );
+        assert_eq!(of(vec![("c", gone()), ("b", template())]).0, 12);
+        assert_eq!(of(vec![("a", other()), ("b", other())]).0, 1);
+    }
 }

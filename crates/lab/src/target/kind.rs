@@ -3,7 +3,6 @@
 
 use std::time::SystemTime;
 
-use super::point::Point;
 use super::times::milliseconds;
 use crate::diagnose::{Diagnosis, Saved};
 use crate::state::VmPaths;
@@ -23,17 +22,20 @@ pub enum WatchKind {
     Template,
     /// The state folder can't be read.
     State,
+    /// A service of the server that it needs doesn't run.
+    Service,
 }
 
 impl WatchKind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Failed,
         Self::StandsStill,
         Self::Gone,
         Self::NoServer,
         Self::Template,
         Self::State,
+        Self::Service,
     ];
 
     /// Its name in JSON.
@@ -45,6 +47,7 @@ impl WatchKind {
             Self::NoServer => "no-server",
             Self::Template => "template",
             Self::State => "state",
+            Self::Service => "service",
         }
     }
 
@@ -57,6 +60,7 @@ impl WatchKind {
             Self::NoServer => 13,
             Self::Template => 14,
             Self::State => 15,
+            Self::Service => 16,
         }
     }
 }
@@ -67,21 +71,53 @@ impl WatchKind {
 pub struct WatchError {
     /// Which kind.
     pub kind: WatchKind,
-    /// The last point that it reached.
-    pub(crate) at: Point,
+    /// The last point that it reached, by its name in the table of causes.
+    pub at: &'static str,
     /// What usually causes it.
     pub diagnosis: Option<Box<Diagnosis>>,
     pub(super) text: String,
 }
 
 impl WatchError {
+    /// What is told of a machine that is not ready: what happened, the usual
+    /// cause, another hint, where the console's log is.
+    pub(crate) fn new(
+        kind: WatchKind,
+        at: &'static str,
+        text: &str,
+        diagnosis: Option<Diagnosis>,
+        hint: Option<&str>,
+        log: &str,
+    ) -> Self {
+        let mut lines = vec![text.to_owned()];
+        lines.extend(diagnosis.as_ref().map(ToString::to_string));
+        lines.extend(hint.map(|hint| format!("  {hint}")));
+        lines.push(format!("  its console: {log}"));
+        Self {
+            kind,
+            at,
+            diagnosis: diagnosis.map(Box::new),
+            text: lines.join("\n"),
+        }
+    }
+
+    /// The same failure, told together with others.
+    pub(super) fn among(&self, text: String) -> Self {
+        Self {
+            kind: self.kind,
+            at: self.at,
+            diagnosis: self.diagnosis.clone(),
+            text,
+        }
+    }
+
     /// Keeps it for `lab status`.
-    pub(super) fn keep(&self, vm: &VmPaths) {
+    pub(crate) fn keep(&self, vm: &VmPaths) {
         let saved = Saved {
             time: milliseconds(SystemTime::now()),
             kind: self.kind.as_str().to_owned(),
             exit: self.kind.exit(),
-            stage: self.at.about().id.to_owned(),
+            stage: self.at.to_owned(),
             text: self.text.clone(),
             diagnosis: self.diagnosis.as_deref().cloned(),
         };

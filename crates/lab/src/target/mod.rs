@@ -2,6 +2,7 @@
 
 mod bootd;
 mod cli;
+mod doubt;
 mod follower;
 mod kind;
 mod point;
@@ -17,6 +18,7 @@ mod watch;
 pub use bootd::{Bootd, BootdError};
 pub use cli::{Args, ReprovisionArgs, reprovision, run};
 pub use kind::{WatchError, WatchKind};
+#[cfg(test)]
 pub(crate) use point::Point;
 pub use provision::Provision;
 #[cfg(test)]

@@ -64,11 +64,11 @@ const SIGNS: &[(&str, Meaning)] = &[
     ),
     (
         "The kernel could not be fetched",
-        Trouble("iPXE could not fetch the kernel"),
+        Fatal("iPXE could not fetch the kernel"),
     ),
     (
         "The initrd could not be fetched",
-        Trouble("iPXE could not fetch the initrd"),
+        Fatal("iPXE could not fetch the initrd"),
     ),
     (
         "lab: THE INSTALLATION FAILED",
@@ -77,6 +77,10 @@ const SIGNS: &[(&str, Meaning)] = &[
     (
         "No bootable option or device was found",
         Fatal("the firmware found nothing to boot"),
+    ),
+    (
+        "UEFI Interactive Shell",
+        Fatal("the firmware found nothing to boot, and shows its shell"),
     ),
     ("Kernel panic", Fatal("the kernel panicked")),
     ("end Kernel panic", Fatal("the kernel panicked")),

@@ -2,7 +2,7 @@
 //! following it.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use protocol::{Mac, MachineState, MachineStatus};
@@ -11,6 +11,8 @@ use super::bootd::Bootd;
 use super::point::Point;
 use super::provision::Provision;
 use super::say::Say;
+use super::stand::stand;
+use super::times::milliseconds;
 use super::watch::{Watch, follow};
 use crate::config::Resolved;
 use crate::diagnose::Saved;
@@ -90,6 +92,12 @@ fn prepare<W: Write>(
             machine = start_over(lab, &bootd, mac, name)?;
         }
     }
+    if let Some(at) = stuck(&vm, &machine)? {
+        say.stage(&format!("starts again: it was stuck after `{at}`"));
+        // nothing is on its disk yet, so there is nothing to shut down properly
+        vm::stop(&vm, Duration::ZERO)?;
+        Saved::forget(&vm);
+    }
     let next = Provision {
         instance_id: machine.instance_id.clone(),
         since: bootd.events(u64::MAX, 0)?.next,
@@ -165,6 +173,19 @@ pub(super) fn up(
     follow(&watch, &mut say).inspect_err(|error| error.keep(&vm))?;
     note_address(lab, &vm, mac);
     note_ready(&vm)
+}
+
+/// The last stage of a machine that runs and was given up there the last time,
+/// and of which nothing is on the disk yet. Firmware that found no server gives
+/// up for good: that the cause was removed since, it doesn't notice.
+fn stuck(vm: &VmPaths, machine: &MachineStatus) -> anyhow::Result<Option<&'static str>> {
+    let (Some(saved), Some(record)) = (Saved::read(vm), State::of(vm)?.running()) else {
+        return Ok(None);
+    };
+    let now = milliseconds(SystemTime::now());
+    let at = stand(vm, Some(machine), record.started, now).at;
+    let same = at < Point::Plan && saved.stage == at.about().id && saved.time >= record.started;
+    Ok(same.then_some(at.about().title))
 }
 
 /// Says on disk that the machine was seen ready; the same every time, so that a

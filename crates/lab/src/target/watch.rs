@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use protocol::{Mac, Stage};
 
 use super::bootd::{Bootd, BootdError};
+use super::doubt::Doubt;
 use super::follower::{Follower, Stop};
 use super::kind::{WatchError, WatchKind};
 use super::point::Point;
@@ -97,27 +98,11 @@ pub(super) fn explain(
     let Stop { kind, text, hint } = stop;
     let diagnosis = match kind {
         WatchKind::Gone | WatchKind::NoServer | WatchKind::State => None,
-        WatchKind::Failed | WatchKind::StandsStill | WatchKind::Template => {
-            diagnose::diagnose(at, lines, names)
+        WatchKind::Failed | WatchKind::StandsStill | WatchKind::Template | WatchKind::Service => {
+            diagnose::diagnose(at.about().id, lines, names)
         }
     };
-    let mut text = text;
-    for more in [diagnosis.as_ref().map(ToString::to_string)]
-        .into_iter()
-        .chain([hint.map(|hint| format!("  {hint}"))])
-        .flatten()
-    {
-        text.push('\n');
-        text.push_str(&more);
-    }
-    text.push_str("\n  its console: ");
-    text.push_str(log);
-    WatchError {
-        kind,
-        at,
-        diagnosis: diagnosis.map(Box::new),
-        text,
-    }
+    WatchError::new(kind, at.about().id, &text, diagnosis, hint.as_deref(), log)
 }
 
 /// The loop: returns without an error when the machine is ready.
@@ -131,6 +116,7 @@ fn until_end<W: Write>(
     let mut console = Console::open_noting(&watch.vm.serial_log());
     let mut since = watch.since;
     let mut answered = Instant::now();
+    let mut doubt = Doubt::default();
     loop {
         match watch.bootd.events(since, 1) {
             Ok(page) => {
@@ -180,7 +166,18 @@ fn until_end<W: Write>(
         capture::bound(watch.lab);
         match State::of(watch.vm) {
             Ok(State::Running(_)) if follower.is_up() => return Ok(()),
-            Ok(State::Running(_)) => follower.check_time()?,
+            Ok(State::Running(_)) => {
+                follower.check_time()?;
+                let waited = follower.moved.elapsed();
+                let ask = || {
+                    let down = timeline::down(watch.lab).into_iter();
+                    down.map(|down| down.line).collect()
+                };
+                if let Some(line) = doubt.look(follower.track.at, waited, ask) {
+                    told.push(line.clone());
+                    return Err(in_vain(follower, &line));
+                }
+            }
             Ok(State::Held(_) | State::Died(_) | State::Stopped) => {
                 return Err(gone(follower, watch.vm));
             }
@@ -205,6 +202,19 @@ fn no_server(follower: &Follower, source: &BootdError) -> Stop {
             follower.last()
         ),
         hint: Some("look further: make status; make console VM=server RO=1".to_owned()),
+    }
+}
+
+fn in_vain(follower: &Follower, down: &Line) -> Stop {
+    Stop {
+        kind: WatchKind::Service,
+        text: format!(
+            "{} waits in vain after `{}`: {}",
+            follower.name,
+            follower.last(),
+            down.text
+        ),
+        hint: None,
     }
 }
 

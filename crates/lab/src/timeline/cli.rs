@@ -28,11 +28,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         complete(&lab, &args.vm);
     }
     let entries = file::read(&lab.vm(&args.vm));
-    anyhow::ensure!(
-        !entries.is_empty(),
-        "nothing is known of {}: `make up` brings it up and writes down what happens",
-        args.vm
-    );
+    if entries.is_empty() {
+        Resolved::new(lab.config()).machine(&args.vm)?;
+        anyhow::bail!(
+            "nothing is known of {}: `make up` brings it up and writes down what happens",
+            args.vm
+        );
+    }
     let text = if args.json {
         entries
             .iter()

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use protocol::Mac;
 
-use super::Entry;
+use super::{Entry, services};
 use crate::diagnose::{Line, Source};
 
 /// A script for the server's shell that prints the ends of all the logs, from
@@ -16,7 +16,9 @@ pub(super) fn script(since: u64) -> String {
          echo ==dhcp; j -u isc-dhcp-server -u dnsmasq; \
          echo ==tftp; j -u tftpd-hpa; \
          echo ==nginx; sudo grep -vE '\"GET /(events|machines|healthz)' /var/log/nginx/access.log | tail -n 500; \
-         echo ==errors; sudo tail -n 100 /var/log/nginx/error.log; true"
+         echo ==errors; sudo tail -n 100 /var/log/nginx/error.log; \
+         echo ==services; {}; true",
+        services::command()
     )
 }
 
@@ -24,6 +26,7 @@ pub(super) fn script(since: u64) -> String {
 /// 1970) on.
 pub(super) fn entries(text: &str, mac: Mac, since: u64) -> Vec<Entry> {
     let mut addresses = BTreeSet::new();
+    let (text, states) = text.split_once("==services\n").unwrap_or((text, ""));
     let mut found = Vec::new();
     let mut part = "";
     for line in text.lines() {
@@ -40,6 +43,11 @@ pub(super) fn entries(text: &str, mac: Mac, since: u64) -> Vec<Entry> {
         };
         found.extend(entry.filter(|entry| entry.time >= since));
     }
+    // one that stopped before is down all the same
+    found.extend(services::read(states).into_iter().map(|down| {
+        let time = down.since.unwrap_or(since).max(since);
+        Entry::log(time, down.line)
+    }));
     found
 }
 
@@ -191,6 +199,7 @@ garbage
         let script = script(7)
             .replace("sudo ", "")
             .replace("journalctl", "echo")
+            .replace("systemctl", "true")
             .replace("/var/log/nginx", dir.path().to_str().unwrap());
         let output = std::process::Command::new("sh")
             .args(["-c", &script])
@@ -202,7 +211,7 @@ garbage
             format!(
                 "==dhcp\n--no-pager -q -o short-unix --since @7 -u isc-dhcp-server -u dnsmasq\n\
                  ==tftp\n--no-pager -q -o short-unix --since @7 -u tftpd-hpa\n\
-                 ==nginx\n{ours}\n==errors\n"
+                 ==nginx\n{ours}\n==errors\n==services\n"
             )
         );
     }

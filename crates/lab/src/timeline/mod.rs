@@ -7,6 +7,7 @@ mod complete;
 mod entry;
 mod file;
 mod logs;
+mod services;
 mod show;
 pub mod trace;
 
@@ -15,4 +16,5 @@ pub(crate) use complete::{from_bootd, from_server};
 pub use entry::Entry;
 pub(crate) use file::begin_anew;
 pub use file::{Timeline, read};
+pub(crate) use services::down;
 pub(crate) use show::clock;
