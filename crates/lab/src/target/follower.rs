@@ -119,6 +119,16 @@ impl Follower {
         at == Point::Ready || settled
     }
 
+    /// What to say of a machine that is up and did not report; none if it did.
+    pub(super) fn unreported(&self) -> Option<String> {
+        (self.track.at != Point::Ready).then(|| {
+            format!(
+                "is up, but did not report: it may have no network. Look further: make console VM={}",
+                self.name
+            )
+        })
+    }
+
     fn step<W: Write>(&mut self, step: Step, point: Point, say: &mut Say<W>) {
         if step == Step::Stays {
             return;

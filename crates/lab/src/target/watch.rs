@@ -62,7 +62,11 @@ pub(super) fn follow<W: Write>(watch: &Watch<'_>, say: &mut Say<W>) -> Result<()
     let now = milliseconds(SystemTime::now());
     match end {
         Ok(()) => {
-            timeline.add([Entry::host(now, Some("ready"), "ready")]);
+            let what = follower.unreported().unwrap_or_else(|| "ready".to_owned());
+            if what != "ready" {
+                say.stage(&what);
+            }
+            timeline.add([Entry::host(now, Some("ready"), &what)]);
             Ok(())
         }
         Err(stop) => {

@@ -121,6 +121,7 @@ fn an_installed_machine_only_has_to_boot() {
     let mut up = follower(true);
     assert_eq!(run(&mut up, steps()).1, Ok(false), "its services start yet");
     assert_eq!(run(&mut up, ready()).1, Ok(true));
+    assert_eq!(up.unreported(), None);
     // what reports was removed from it
     for installed in [true, false] {
         let mut silent = follower(installed);
@@ -131,6 +132,8 @@ fn an_installed_machine_only_has_to_boot() {
             installed,
             "one that is being installed has to report"
         );
+        let told = silent.unreported().unwrap();
+        assert!(told.contains("did not report"), "{told}");
     }
 }
 
