@@ -43,6 +43,10 @@ const STEPS: &[(&str, Step)] = &[
         steps::life::suspended,
     ),
     (
+        "a_killed_resume_and_a_killed_suspend_go_on",
+        steps::life::interrupted,
+    ),
+    (
         "damaged_memory_is_dropped_and_all_boots",
         steps::life::damaged,
     ),

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, ensure};
 use e2e::Checkout;
 use std::process::Command;
+use std::time::Duration;
 
 pub(crate) fn killed(checkout: &Checkout) -> anyhow::Result<()> {
     for vm in ["target1", "server"] {
@@ -16,23 +17,22 @@ pub(crate) fn killed(checkout: &Checkout) -> anyhow::Result<()> {
 }
 
 pub(crate) fn at_once(checkout: &Checkout) -> anyhow::Result<()> {
-    let before = checkout.record("server")?["pid"].clone();
-    std::thread::scope(|scope| {
-        let runs: Vec<_> = (0..2)
-            .map(|_| scope.spawn(|| checkout.make(&["up"])))
-            .collect();
-        for run in runs {
-            run.join()
-                .map_err(|_| anyhow::anyhow!("a make panicked"))??
-                .success()?;
-        }
-        anyhow::Ok(())
+    down(checkout)?;
+    let texts = std::thread::scope(|scope| {
+        let runs = [(); 2].map(|()| scope.spawn(|| checkout.make(&["up"])));
+        runs.into_iter()
+            .map(|run| {
+                let run = run.join();
+                let run = run.map_err(|_| anyhow::anyhow!("a make panicked"))??;
+                Ok(run.success()?.text)
+            })
+            .collect::<anyhow::Result<Vec<_>>>()
     })?;
-    ensure!(
-        before == checkout.record("server")?["pid"],
-        "the server was started again"
-    );
-    Ok(())
+    for vm in ["server", "target1"] {
+        let started = texts.concat().matches(&format!("{vm}: resumed")).count();
+        ensure!(started == 1, "{vm} was started {started} times: {texts:?}");
+    }
+    both_answer(checkout)
 }
 
 /// What a machine that went on has, and one that booted has not.
@@ -57,6 +57,25 @@ pub(crate) fn suspended(checkout: &Checkout) -> anyhow::Result<()> {
         .make(&["up"])?
         .success()?
         .keeps_quiet_about(TASKS)?;
+    both_answer(checkout)
+}
+
+/// Killed while the lab is resumed and while it is suspended; the next `make up`
+/// goes on from the same memory each time.
+pub(crate) fn interrupted(checkout: &Checkout) -> anyhow::Result<()> {
+    let before = alive(checkout)?;
+    for milliseconds in [200, 600, 1000] {
+        let after = Duration::from_millis(milliseconds);
+        down(checkout)?;
+        checkout.make_killed(&["up"], after)?;
+        checkout.make(&["up"])?.success()?;
+        checkout.make_killed(&["down"], after)?;
+        checkout.make(&["up"])?.success()?;
+    }
+    for (before, after) in before.iter().zip(&alive(checkout)?) {
+        ensure!(before.0 == after.0, "a machine booted instead of going on");
+        ensure!(after.1 < 5, "a clock is {} s off", after.1);
+    }
     both_answer(checkout)
 }
 

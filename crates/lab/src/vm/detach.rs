@@ -32,7 +32,11 @@ pub(super) fn delete(path: &Path) -> std::io::Result<()> {
     let (wait, end) = std::io::pipe()?;
     let mut holder = Command::new("cat");
     // it is not standard output that it is there for: nothing comes to be written
-    holder.stdin(wait).stdout(file?).stderr(Stdio::null());
+    holder
+        .current_dir("/")
+        .stdin(wait)
+        .stdout(file?)
+        .stderr(Stdio::null());
     // if it can't be started, the space is free before we go on
     let _ = spawn(&mut holder);
     // first our own descriptor, so that not we are the last who has it
