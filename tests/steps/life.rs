@@ -67,9 +67,9 @@ pub(crate) fn interrupted(checkout: &Checkout) -> anyhow::Result<()> {
     for milliseconds in [200, 600, 1000] {
         let after = Duration::from_millis(milliseconds);
         down(checkout)?;
-        checkout.make_killed(&["up"], after)?;
+        checkout.make_killed_or_done(&["up"], after)?;
         checkout.make(&["up"])?.success()?;
-        checkout.make_killed(&["down"], after)?;
+        checkout.make_killed_or_done(&["down"], after)?;
         checkout.make(&["up"])?.success()?;
     }
     for (before, after) in before.iter().zip(&alive(checkout)?) {
