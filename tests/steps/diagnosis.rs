@@ -28,12 +28,8 @@ struct Told<'a> {
 impl Told<'_> {
     /// What `make status` says of it, as JSON and as text.
     fn read(&self, checkout: &Checkout) -> anyhow::Result<()> {
-        let status = checkout.make(&["status", "JSON=1"])?.success()?;
-        let status: Value = serde_json::from_str(&status.text)?;
-        let vm = status["vms"]
-            .as_array()
-            .and_then(|vms| vms.iter().find(|vm| vm["name"] == self.vm))
-            .with_context(|| format!("{} is not in {status}", self.vm))?;
+        let vm = machine(checkout, self.vm)?
+            .with_context(|| format!("{} is not in the status", self.vm))?;
         let diagnosis = &vm["diagnosis"];
         ensure!(diagnosis["id"] == self.id, "another cause: {vm}");
         ensure!(
@@ -78,6 +74,15 @@ impl Told<'_> {
         .keeps_quiet_about(&["panicked", "::stage"])?;
         self.read(checkout)
     }
+}
+
+/// What `make status JSON=1` says of a machine, if it is there.
+fn machine(checkout: &Checkout, vm: &str) -> anyhow::Result<Option<Value>> {
+    let status = checkout.make(&["status", "JSON=1"])?.success()?;
+    let status: Value = serde_json::from_str(&status.text)?;
+    let vms = status["vms"].as_array();
+    let found = vms.and_then(|vms| vms.iter().find(|known| known["name"] == vm));
+    Ok(found.cloned())
 }
 
 /// Does `during` with the server broken by one command, and repairs it by
@@ -138,9 +143,9 @@ pub(crate) fn template(checkout: &Checkout) -> anyhow::Result<()> {
     broken(
         checkout,
         &format!(
-            "sudo cp {file} /root/kept && sudo sed -i 's/install.initrd /install.initrdd /' {file}"
+            "sudo cp {file} /srv/install.ipxe.kept && sudo sed -i 's/install.initrd /install.initrdd /' {file}"
         ),
-        &format!("sudo cp /root/kept {file}"),
+        &format!("sudo cp /srv/install.ipxe.kept {file}"),
         |checkout| {
             Told {
                 vm: "target1",
@@ -228,11 +233,7 @@ pub(crate) fn web_server_stopped(checkout: &Checkout) -> anyhow::Result<()> {
 fn until(checkout: &Checkout, vm: &str, stage: &str) -> anyhow::Result<()> {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(180) {
-        let status = checkout.make(&["status", "JSON=1"])?.success()?;
-        let status: Value = serde_json::from_str(&status.text)?;
-        let vms = status["vms"].as_array();
-        let there = vms.and_then(|vms| vms.iter().find(|known| known["name"] == vm));
-        if there.is_some_and(|there| there["stage"] == stage) {
+        if machine(checkout, vm)?.is_some_and(|there| there["stage"] == stage) {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(500));

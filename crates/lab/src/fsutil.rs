@@ -39,6 +39,17 @@ pub fn write_if_changed(path: &Path, contents: &[u8], mode: u32) -> anyhow::Resu
     write_atomically(path, contents, mode).map(|()| true)
 }
 
+/// Opens the file at `path` to be locked; it is made if it isn't there, and what
+/// is in it is nobody's concern.
+pub fn open_lock(path: &Path) -> std::io::Result<fs_err::File> {
+    fs_err::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+}
+
 /// Deletes the file at `path`; that there is none is what was wanted.
 pub fn remove_if_there(path: impl AsRef<Path>) -> std::io::Result<()> {
     match fs_err::remove_file(path.as_ref()) {

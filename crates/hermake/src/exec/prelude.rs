@@ -35,7 +35,7 @@ pub fn jobserver() -> Option<jobserver::Client> {
 }
 
 #[cfg(target_os = "linux")]
-pub use linux::{lock_byte, start};
+pub use linux::{Strings, clone_quietly, default_signals, exec, list, lock_byte, start};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -68,18 +68,8 @@ mod linux {
     ///
     /// Like `posix_spawn`, which can't do these two: memory is shared until exec, so nothing is copied.
     pub fn start(child: &Child<'_>) -> io::Result<Pid> {
-        let text = |s: &OsString| CString::new(s.as_bytes());
-        let argv = child.argv.iter().map(text).collect::<Result<Vec<_>, _>>()?;
-        let env = child
-            .env
-            .iter()
-            .map(|(k, v)| CString::new([k.as_bytes(), v.as_bytes()].join(&b'=')))
-            .collect::<Result<Vec<_>, _>>()?;
+        let Strings { argv, env } = Strings::of(child)?;
         let null = File::open("/dev/null")?;
-        let list = |strings: &[CString]| -> Vec<*const c_char> {
-            let end = std::iter::once(ptr::null());
-            strings.iter().map(|s| s.as_ptr()).chain(end).collect()
-        };
         let mut shell = vec![c"/bin/sh".as_ptr()];
         shell.extend(list(&argv));
         let plan = Plan {
@@ -95,7 +85,11 @@ mod linux {
             parent: rustix::process::getpid().as_raw_nonzero().get(),
             error: AtomicI32::new(0),
         };
-        let pid = cloned(&plan)?;
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let arg = ptr::from_ref(&plan).cast_mut().cast();
+        // SAFETY: with CLONE_VFORK this thread stands still until the child execs or ends, so `plan` outlives its use
+        // of it; the child makes only the system calls in `run`
+        let pid = unsafe { clone_quietly(run, flags, arg) }?;
         match plan.error.load(Ordering::Relaxed) {
             0 => Ok(pid),
             error => {
@@ -106,26 +100,105 @@ mod linux {
         }
     }
 
-    fn cloned(plan: &Plan) -> io::Result<Pid> {
+    /// What a child is started with, as the system calls take it.
+    pub struct Strings {
+        /// Program and arguments.
+        pub argv: Vec<CString>,
+        /// Names and values.
+        pub env: Vec<CString>,
+    }
+
+    impl Strings {
+        /// Those of `child`; an error if one has a zero byte in it.
+        pub fn of(child: &Child<'_>) -> io::Result<Self> {
+            let text = |s: &OsString| CString::new(s.as_bytes());
+            let pair = |(k, v): &(OsString, OsString)| {
+                CString::new([k.as_bytes(), v.as_bytes()].join(&b'='))
+            };
+            Ok(Self {
+                argv: child.argv.iter().map(text).collect::<Result<_, _>>()?,
+                env: child.env.iter().map(pair).collect::<Result<_, _>>()?,
+            })
+        }
+    }
+
+    /// Pointers to `strings`, ended by null.
+    pub fn list(strings: &[CString]) -> Vec<*const c_char> {
+        let end = std::iter::once(ptr::null());
+        strings.iter().map(|s| s.as_ptr()).chain(end).collect()
+    }
+
+    /// Makes a child that runs `run` on a stack of its own. All signals are blocked in it until it calls [`exec`], so
+    /// that no handler of ours can run there.
+    ///
+    /// # Safety
+    ///
+    /// `run` makes system calls only, on what `plan` leads to, and doesn't return before it ends. With `CLONE_VM`
+    /// there has to be `CLONE_VFORK`.
+    pub unsafe fn clone_quietly(
+        run: extern "C" fn(*mut c_void) -> c_int,
+        flags: c_int,
+        plan: *mut c_void,
+    ) -> io::Result<Pid> {
         let mut stack = vec![0u128; STACK / 16];
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: with CLONE_VFORK this thread stands still until the child execs or ends, so `plan` and `stack`
-        // outlive its use of them. The child runs on a stack of its own, makes only the system calls in `child`,
-        // and no handler of ours can run in it: all signals are blocked until it has reset theirs.
-        let pid = unsafe {
+        // SAFETY: the child has a copy of `stack`, or this thread stands still while it uses it; the rest is the
+        // caller's promise
+        let (pid, error) = unsafe {
             let (mut all, mut old) = (std::mem::zeroed(), std::mem::zeroed());
             libc::sigfillset(&raw mut all);
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut old);
             let top = stack.as_mut_ptr().add(stack.len()).cast::<c_void>();
-            let pid = libc::clone(run, top, flags, ptr::from_ref(plan).cast_mut().cast());
+            let pid = libc::clone(run, top, flags, plan);
             let error = io::Error::last_os_error();
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, ptr::null_mut());
-            if pid < 0 {
-                return Err(error);
-            }
-            pid
+            (pid, error)
         };
+        if pid < 0 {
+            return Err(error);
+        }
         Pid::from_raw(pid).ok_or_else(|| io::Error::other("no process id"))
+    }
+
+    /// Gives the signals that hermake handles, or has handled, back to the system.
+    ///
+    /// # Safety
+    ///
+    /// To be called in a child.
+    pub unsafe fn default_signals() {
+        for signal in [
+            libc::SIGINT,
+            libc::SIGTERM,
+            libc::SIGHUP,
+            libc::SIGCHLD,
+            libc::SIGPIPE,
+        ] {
+            // SAFETY: a system call
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
+
+    /// Becomes `program`, with no signal blocked; by `shell` if it is a script without `#!`. Returns only if that
+    /// failed, with `errno` set.
+    ///
+    /// # Safety
+    ///
+    /// To be called in a child; all pointers are to strings, and the lists of them end, in null.
+    pub unsafe fn exec(
+        program: *const c_char,
+        argv: &[*const c_char],
+        shell: &[*const c_char],
+        env: &[*const c_char],
+    ) {
+        // SAFETY: system calls on what the caller promised
+        unsafe {
+            let mut none = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+            libc::execve(program, argv.as_ptr(), env.as_ptr());
+            if *libc::__errno_location() == libc::ENOEXEC {
+                libc::execve(shell[0], shell.as_ptr(), env.as_ptr());
+            }
+        }
     }
 
     extern "C" fn run(plan: *mut c_void) -> c_int {
@@ -143,15 +216,7 @@ mod linux {
     unsafe fn become_child(plan: &Plan) {
         // SAFETY: system calls that are async-signal-safe, on valid arguments
         unsafe {
-            for signal in [
-                libc::SIGINT,
-                libc::SIGTERM,
-                libc::SIGHUP,
-                libc::SIGCHLD,
-                libc::SIGPIPE,
-            ] {
-                libc::signal(signal, libc::SIG_DFL);
-            }
+            default_signals();
             if libc::setpgid(0, 0) < 0
                 || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0
                 || libc::chdir(plan.cwd.as_ptr()) < 0
@@ -169,14 +234,7 @@ mod linux {
                     return;
                 }
             }
-            let mut none = std::mem::zeroed();
-            libc::sigemptyset(&raw mut none);
-            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-            let program = plan.argv[0];
-            libc::execve(program, plan.argv.as_ptr(), plan.env.as_ptr());
-            if *libc::__errno_location() == libc::ENOEXEC {
-                libc::execve(plan.shell[0], plan.shell.as_ptr(), plan.env.as_ptr());
-            }
+            exec(plan.argv[0], &plan.argv, &plan.shell, &plan.env);
         }
     }
 

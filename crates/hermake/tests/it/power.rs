@@ -128,14 +128,7 @@ proptest! {
 #[test]
 fn a_large_blob_is_read_again_after_a_reboot() {
     // its inode, size and times are there, its data isn't
-    let space = Space::new(
-        r#"
-        [task.big]
-        tools = ["sh", "coreutils"]
-        run = ["sh", "-c", "yes hermake | head -c 9000000 > $0", "{{ out }}"]
-        outputs = ["build/big"]
-        "#,
-    );
+    let space = Space::big();
     space.run(&["big"]);
     let big = fs::read(space.path("build/big")).unwrap();
     fs::remove_file(space.path("build/big")).unwrap();

@@ -63,6 +63,18 @@ impl Space {
         space
     }
 
+    /// One task, `big`, whose output is too large for the pack.
+    pub(crate) fn big() -> Self {
+        Self::new(
+            r#"
+        [task.big]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "yes hermake | head -c 9000000 > $0", "{{ out }}"]
+        outputs = ["build/big"]
+        "#,
+        )
+    }
+
     /// Another checkout of the same files that shares the store.
     pub(crate) fn sibling(&self, name: &str) -> Self {
         let other = Self {

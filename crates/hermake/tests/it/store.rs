@@ -230,14 +230,7 @@ fn what_verify_removes_is_no_problem_any_more() {
 
 #[test]
 fn a_large_blob_with_one_bit_flipped() {
-    let space = Space::new(
-        r#"
-        [task.big]
-        tools = ["sh", "coreutils"]
-        run = ["sh", "-c", "yes hermake | head -c 9000000 > $0", "{{ out }}"]
-        outputs = ["build/big"]
-        "#,
-    );
+    let space = Space::big();
     space.run(&["big"]);
     let whole = Digest::of_file(&space.path("build/big")).unwrap();
     let blob = files(&space.store().join("blobs")).remove(0);

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
+use crate::fsutil;
 use crate::state::{LabPaths, VmPaths};
 use crate::switch;
 use crate::vm::qmp::{Qmp, QmpError};
@@ -55,11 +56,7 @@ impl Port {
     pub(super) fn open(lab: &LabPaths) -> anyhow::Result<Self> {
         let server = running(lab)?;
         let path = server.dir().join("probe.lock");
-        let lock = fs_err::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)?;
+        let lock = fsutil::open_lock(&path)?;
         flock(&lock, FlockOperation::LockExclusive)
             .with_context(|| format!("cannot lock {}", path.display()))?;
         let mut this = Self {

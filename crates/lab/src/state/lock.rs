@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use rustix::fs::{FlockOperation, flock};
 
 use super::VmPaths;
+use crate::fsutil;
 
 /// Held while a VM is started or stopped. The system releases it when its
 /// holder ends, however that ends.
@@ -17,11 +18,7 @@ impl VmLock {
     pub fn take(vm: &VmPaths) -> anyhow::Result<Self> {
         fs_err::create_dir_all(vm.dir())?;
         let path = vm.lock();
-        let file = fs_err::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)?;
+        let file = fsutil::open_lock(&path)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             eprintln!(
                 "waiting: another command starts or stops {}",

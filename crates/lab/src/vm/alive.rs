@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::qmp::Qmp;
 use super::socket;
+use crate::fsutil;
 use crate::state::VmPaths;
 
 /// How long an unknown QEMU may take to listen, and to end when it is told to.
@@ -72,11 +73,5 @@ fn lives(vm: &VmPaths) -> anyhow::Result<bool> {
 }
 
 fn open(vm: &VmPaths) -> anyhow::Result<File> {
-    let file = fs_err::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(vm.alive())?;
-    Ok(file.into_parts().0)
+    Ok(fsutil::open_lock(&vm.alive())?.into_parts().0)
 }

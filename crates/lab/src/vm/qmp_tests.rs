@@ -7,15 +7,27 @@ const GREETING: &str =
     r#"{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}}, "capabilities": []}}"#;
 const OK: &str = r#"{"return": {}}"#;
 
-/// A QEMU that greets, accepts negotiation, and then says `lines`, whatever it
-/// is asked.
-fn fake(lines: &'static [&'static str]) -> (tempfile::TempDir, Result<Qmp, QmpError>) {
+/// A client of a QEMU that talks as `talk` does, which gets both directions of
+/// the connection.
+fn served(
+    talk: impl FnOnce(UnixStream, BufReader<UnixStream>) + Send + 'static,
+) -> (tempfile::TempDir, Result<Qmp, QmpError>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("qmp.sock");
     let listener = UnixListener::bind(&path).unwrap();
     thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut requests = BufReader::new(stream.try_clone().unwrap());
+        let (stream, _) = listener.accept().unwrap();
+        let requests = BufReader::new(stream.try_clone().unwrap());
+        talk(stream, requests);
+    });
+    let qmp = Qmp::connect(&path, Duration::from_secs(5));
+    (dir, qmp)
+}
+
+/// A QEMU that greets, accepts negotiation, and then says `lines`, whatever it
+/// is asked.
+fn fake(lines: &'static [&'static str]) -> (tempfile::TempDir, Result<Qmp, QmpError>) {
+    served(move |mut stream, mut requests| {
         writeln!(stream, "{GREETING}\r").unwrap();
         let mut request = String::new();
         requests.read_line(&mut request).unwrap();
@@ -29,9 +41,7 @@ fn fake(lines: &'static [&'static str]) -> (tempfile::TempDir, Result<Qmp, QmpEr
             .read_line(&mut request)
             .is_ok_and(|count| count > 0)
         {}
-    });
-    let qmp = Qmp::connect(&path, Duration::from_secs(5));
-    (dir, qmp)
+    })
 }
 
 #[test]
@@ -108,20 +118,13 @@ fn a_connection_that_breaks_is_an_error() {
 /// A QEMU that says `script` in turn: the first text at once, one more text
 /// for each request.
 fn scripted(script: &'static [&'static str]) -> (tempfile::TempDir, Result<Qmp, QmpError>) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("qmp.sock");
-    let listener = UnixListener::bind(&path).unwrap();
-    thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut requests = BufReader::new(stream.try_clone().unwrap());
+    served(move |mut stream, mut requests| {
         let mut request = String::new();
         for text in script {
             writeln!(stream, "{text}\r").unwrap();
             requests.read_line(&mut request).unwrap();
         }
-    });
-    let qmp = Qmp::connect(&path, Duration::from_secs(5));
-    (dir, qmp)
+    })
 }
 
 const GREETING_AND_OK: &str = r#"{"QMP": {"version": {"qemu": {}}, "capabilities": []}}

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::layout::{ETC, ETC_NETWORK, HOME, OWN, ROOT, SYSTEM, in_system};
+use super::layout::{ETC, ETC_NETWORK, HOME, OWN, ROOT, SYSTEM, Tools};
 use super::{Cell, Sandbox, Wrapped};
 use crate::exec::tools;
 
@@ -100,18 +100,9 @@ impl Sandbox for Bwrap {
         for (from, to) in cell.large {
             bind("--ro-bind", from, &Path::new(ROOT).join(to.as_path()));
         }
-        // tools from elsewhere than the system are put where the links on PATH say
-        let mut inside = Vec::new();
-        for (name, path) in cell.programs {
-            if in_system(path) {
-                inside.push((name.clone(), path.clone()));
-                continue;
-            }
-            let real =
-                fs::canonicalize(path).with_context(|| format!("reading {}", path.display()))?;
-            let to = Path::new(OWN).join("tools").join(name);
-            bind("--ro-bind", &real, &to);
-            inside.push((name.clone(), to));
+        let Tools { inside, foreign } = Tools::of(cell.programs)?;
+        for (_, real, to) in &foreign {
+            bind("--ro-bind", real, to);
         }
         let bin = Path::new(OWN).join("bin");
         let init = Path::new(OWN).join("init");

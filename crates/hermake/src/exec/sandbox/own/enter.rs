@@ -11,7 +11,6 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs::File;
 use std::io::{self, PipeReader};
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt as _;
 use std::ptr;
 use std::sync::atomic::AtomicI32;
 
@@ -19,7 +18,7 @@ use rustix::process::{Pid, PidfdFlags, getegid, geteuid, getpid, pidfd_open};
 
 use super::cage::{Cage, Step};
 use super::init;
-use crate::exec::prelude::Child;
+use crate::exec::prelude::{Child, Strings, clone_quietly, default_signals, list};
 use crate::exec::sandbox::layout::{OWN, ROOT};
 
 /// Room for the copy's few calls.
@@ -79,22 +78,12 @@ pub(super) struct Plan<'a> {
 /// Starts `child` in `cage`: gives the sandbox's first process, which ends when the task does and takes all others
 /// with it, and the pipe from which its `Note` is read. It ends with the thread that calls this, however that ends.
 pub fn start(child: &Child<'_>, cage: &Cage) -> io::Result<(Pid, PipeReader)> {
-    let text = |s: &std::ffi::OsString| CString::new(s.as_bytes());
-    let argv = child.argv.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    let Strings { argv, env } = Strings::of(child)?;
     let first = argv.first().ok_or(io::ErrorKind::InvalidInput)?;
     let program = if first.as_bytes().contains(&b'/') {
         first.clone()
     } else {
         CString::new([OWN.as_bytes(), b"/bin/", first.as_bytes()].concat())?
-    };
-    let env = child
-        .env
-        .iter()
-        .map(|(k, v)| CString::new([k.as_bytes(), v.as_bytes()].join(&b'=')))
-        .collect::<Result<Vec<_>, _>>()?;
-    let list = |strings: &[CString]| -> Vec<*const c_char> {
-        let end = std::iter::once(ptr::null());
-        strings.iter().map(|s| s.as_ptr()).chain(end).collect()
     };
     let mut shell = vec![c"/bin/sh".as_ptr(), program.as_ptr()];
     shell.extend(list(argv.get(1..).unwrap_or_default()));
@@ -134,23 +123,10 @@ fn cloned(plan: &Plan<'_>) -> io::Result<Pid> {
     if !plan.cage.network {
         flags |= libc::CLONE_NEWNET;
     }
-    let mut stack = vec![0u128; STACK / 16];
-    // SAFETY: without CLONE_VM the child has a copy of all memory, `plan` and `stack` included; it makes only the
-    // system calls in `run`, and no handler of ours can run in it: all signals are blocked before it is made.
-    let pid = unsafe {
-        let (mut all, mut old) = (std::mem::zeroed(), std::mem::zeroed());
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut old);
-        let top = stack.as_mut_ptr().add(stack.len()).cast::<c_void>();
-        let pid = libc::clone(run, top, flags, ptr::from_ref(plan).cast_mut().cast());
-        let error = io::Error::last_os_error();
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, ptr::null_mut());
-        if pid < 0 {
-            return Err(error);
-        }
-        pid
-    };
-    Pid::from_raw(pid).ok_or_else(|| io::Error::other("no process id"))
+    let arg = ptr::from_ref(plan).cast_mut().cast();
+    // SAFETY: without CLONE_VM the child has a copy of all memory, `plan` included; it makes only the system calls
+    // in `run`
+    unsafe { clone_quietly(run, flags, arg) }
 }
 
 extern "C" fn run(plan: *mut c_void) -> c_int {
@@ -174,15 +150,7 @@ fn ok(result: c_int, at: i32) -> Result<(), i32> {
 unsafe fn set_up(plan: &Plan<'_>) -> Result<(), i32> {
     // SAFETY: system calls on valid arguments
     unsafe {
-        for signal in [
-            libc::SIGINT,
-            libc::SIGTERM,
-            libc::SIGHUP,
-            libc::SIGCHLD,
-            libc::SIGPIPE,
-        ] {
-            libc::signal(signal, libc::SIG_DFL);
-        }
+        default_signals();
         ok(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL), -1)?;
         let mut parent = libc::pollfd {
             fd: plan.parent,

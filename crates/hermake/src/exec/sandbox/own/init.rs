@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 
 use super::Cage;
 use super::enter::{NOTE, Plan, told};
+use crate::exec::prelude::exec;
 
 /// Names of what was left running take no more room than this.
 const NAMES: usize = 512;
@@ -119,13 +120,7 @@ extern "C" fn become_task(plan: *mut c_void) -> c_int {
     // SAFETY: `plan` is that of `stay`, which waits; all pointers in it are to strings and lists that end in null
     unsafe {
         let plan = &*plan.cast::<Plan<'_>>();
-        let mut none = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-        libc::execve(plan.program.as_ptr(), plan.argv.as_ptr(), plan.env.as_ptr());
-        if *libc::__errno_location() == libc::ENOEXEC {
-            libc::execve(plan.shell[0], plan.shell.as_ptr(), plan.env.as_ptr());
-        }
+        exec(plan.program.as_ptr(), &plan.argv, &plan.shell, &plan.env);
         plan.error
             .store(*libc::__errno_location(), Ordering::Relaxed);
         libc::_exit(127)

@@ -17,7 +17,7 @@ pub use cage::Cage;
 pub use enter::start;
 pub use init::Note;
 
-use super::layout::{HOME, OWN, ROOT, in_system};
+use super::layout::{HOME, OWN, ROOT, Tools};
 use super::{Cell, Sandbox, Wrapped};
 use crate::exec::command::{self, End, Spec};
 use crate::exec::tools;
@@ -134,19 +134,7 @@ impl Own {
         for part in &base.parts {
             cage.bind(part, part)?;
         }
-        // tools from elsewhere than the system are put where the links on PATH say
-        let (mut inside, mut foreign) = (Vec::new(), Vec::new());
-        for (name, path) in cell.programs {
-            if in_system(path) {
-                inside.push((name.clone(), path.clone()));
-                continue;
-            }
-            let real =
-                fs::canonicalize(path).with_context(|| format!("reading {}", path.display()))?;
-            let to = Path::new(OWN).join("tools").join(name);
-            inside.push((name.clone(), to.clone()));
-            foreign.push((name.clone(), real, to));
-        }
+        let Tools { inside, foreign } = Tools::of(cell.programs)?;
         let own = Path::new(OWN);
         cage.bind(&tools::folder(&self.hermake, &inside)?, &own.join("bin"))?;
         if !foreign.is_empty() {
