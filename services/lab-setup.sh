@@ -22,6 +22,11 @@ if [ -x /usr/sbin/dnsmasq ]; then dnsmasq --test; fi
 nginx -t
 nft -c -f /etc/nftables.conf
 
+# our units stand in for init scripts; a unit of the package itself is better
+for unit in isc-dhcp-server tftpd-hpa; do
+	if [ -f "/usr/lib/systemd/system/$unit.service" ]; then rm -f "/etc/systemd/system/$unit.service"; fi
+done
+
 rm -f /usr/sbin/policy-rc.d
 sysctl --quiet --system
 systemctl daemon-reload

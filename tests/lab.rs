@@ -57,6 +57,10 @@ const STEPS: &[(&str, Step)] = &[
         steps::diagnosis::dhcp_stopped,
     ),
     (
+        "a_stopped_tftp_server_is_named",
+        steps::diagnosis::tftp_stopped,
+    ),
+    (
         "a_template_that_does_not_render_is_named",
         steps::diagnosis::template,
     ),
@@ -84,6 +88,23 @@ const STEPS: &[(&str, Step)] = &[
     ("clean_leaves_nothing", steps::life::clean),
 ];
 
+/// Of an error, what stands on the step's own line: its begin, and the lines in
+/// which something failed. All of it is in the list at the end.
+fn why(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let telling = |line: &&str| {
+        let line = line.to_lowercase();
+        ["error", "fail", "cause", "not active", "shown by"]
+            .iter()
+            .any(|word| line.contains(word))
+    };
+    let mut lines = text.lines();
+    let begin: String = lines.next().unwrap_or_default().chars().take(400).collect();
+    std::iter::once(begin.as_str())
+        .chain(lines.filter(telling).take(6))
+        .fold(String::new(), |said, line| said + "\n        | " + line)
+}
+
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
@@ -102,7 +123,8 @@ fn main() {
                     Ok(checkout) => {
                         let start = std::time::Instant::now();
                         let result = step(checkout);
-                        eprintln!("    {name}: {:.1} s", start.elapsed().as_secs_f64());
+                        let said = result.as_ref().map_or_else(why, |()| String::new());
+                        eprintln!("    {name}: {:.1} s{said}", start.elapsed().as_secs_f64());
                         result.map_err(|error| Failed::from(format!("{error:#}")))
                     }
                     Err(error) => Err(Failed::from(error.clone())),

@@ -119,6 +119,25 @@ pub(crate) fn dhcp_stopped(checkout: &Checkout) -> anyhow::Result<()> {
     )
 }
 
+pub(crate) fn tftp_stopped(checkout: &Checkout) -> anyhow::Result<()> {
+    broken(
+        checkout,
+        "sudo systemctl stop tftpd-hpa",
+        "sudo systemctl start tftpd-hpa",
+        |checkout| {
+            Told {
+                vm: "target1",
+                id: "tftp-down",
+                kind: ("service", 16),
+                cause: "the TFTP server doesn't run on the server",
+                shown_by: ("tftp", "tftpd-hpa.service is inactive since "),
+                look: "make ssh VM=server CMD='systemctl --no-pager status tftpd-hpa",
+            }
+            .reprovision(checkout)
+        },
+    )
+}
+
 fn no_boot_program(checkout: &Checkout) -> anyhow::Result<()> {
     broken(
         checkout,

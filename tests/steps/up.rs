@@ -27,7 +27,16 @@ pub(crate) fn services(checkout: &Checkout) -> anyhow::Result<()> {
         .says(&["lab0", "127.0.0.1:8080", "127.0.0.1:8081"])?
         .keeps_quiet_about(&["0.0.0.0:8080", "*:8080"])?;
     checkout.ssh("server", "exit 7")?.fails_with(&[])?;
-    Ok(())
+    // one that dies is started again
+    let units = "isc-dhcp-server tftpd-hpa nginx bootd";
+    let killed = format!(
+        "sudo systemctl kill --signal=KILL {units}; sleep 8; systemctl is-active {units}; ps -C dhcpd,in.tftpd -o comm="
+    );
+    checkout
+        .ssh("server", &killed)?
+        .success()?
+        .says(&["active\nactive\nactive\nactive", "dhcpd", "in.tftpd"])
+        .map(drop)
 }
 
 pub(crate) fn target(checkout: &Checkout) -> anyhow::Result<()> {

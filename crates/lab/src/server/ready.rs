@@ -157,11 +157,14 @@ fn check_services(lab: &LabPaths) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A script that says of each service that isn't active what systemd knows.
+/// A script that says of each service that isn't active what systemd knows. One
+/// that still starts, or starts again, has half a minute.
 fn services() -> String {
     format!(
-        "dhcp=isc-dhcp-server; if [ -x /usr/sbin/dnsmasq ]; then dhcp=dnsmasq; fi; \
+        "dhcp=isc-dhcp-server; if [ -x /usr/sbin/dnsmasq ]; then dhcp=dnsmasq; fi; n=0; \
          for s in {SERVICES} $dhcp; do \
+         while [ $n -lt 30 ] && [ \"$(systemctl is-active $s)\" = activating ]; do \
+         n=$((n + 1)); sleep 1; done; \
          systemctl is-active --quiet $s || {{ echo \"$s is not active:\"; \
          sudo systemctl --no-pager -n 6 status $s; }}; done; true"
     )
