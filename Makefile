@@ -7,10 +7,12 @@
 MAKEFLAGS += -rR --no-print-directory
 .SUFFIXES:
 
-# two things at a time unless told otherwise: images and programs are
-# independent of each other for most of the first minutes
+# unless told otherwise as many things at a time as there are cores, but two at
+# least: images and programs are independent of each other for most of the first
+# minutes, targets always
 ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
-MAKEFLAGS += -j2
+CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+MAKEFLAGS += -j$(if $(filter-out 0 1,$(CORES)),$(CORES),2)
 endif
 
 .DEFAULT_GOAL := help
