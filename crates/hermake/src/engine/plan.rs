@@ -115,7 +115,8 @@ impl Engine {
         Ok((results, outputs))
     }
 
-    fn inputs_of(
+    /// The files that `task` declares, and the folders that were looked at for that.
+    pub(super) fn inputs_of(
         &self,
         task: &Task,
         files: &mut BTreeSet<RelPath>,

@@ -1,5 +1,6 @@
 //! Tera templates over declared values and files.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -11,6 +12,7 @@ use super::why::Why;
 use crate::config::Task;
 use crate::config::params::from_toml;
 use crate::exec::stage::Use;
+use crate::fs::glob;
 
 impl Engine {
     pub(super) fn render(
@@ -57,24 +59,40 @@ impl Engine {
         let main = read(template)?;
         let mut tera = tera::Tera::default();
         tera.autoescape_on(Vec::<&str>::new());
-        // siblings that may be included: declared inputs, by their path and by their name
         let dir = template.rsplit_once('/').map_or("", |d| d.0);
         let mut templates = vec![(template.to_owned(), main)];
-        for input in task
-            .inputs
-            .iter()
-            .filter(|i| !i.ends_with('/') && !crate::fs::glob::is_pattern(i))
-        {
-            let text = read(input)?;
+        for input in self.includable(task, context)? {
+            let path = self.root.join(&input);
+            let bytes = fs::read(&path).with_context(|| format!("reading {input}"))?;
+            // what isn't text can't be included
+            let Ok(text) = String::from_utf8(bytes) else {
+                continue;
+            };
             if let Some(name) = input.strip_prefix(dir).and_then(|n| n.strip_prefix('/')) {
                 templates.push((name.to_owned(), text.clone()));
             }
-            templates.push((input.clone(), text));
+            templates.push((input, text));
         }
         tera.add_raw_templates(templates).map_err(|e| explain(&e))?;
         let context = tera::Context::from_serialize(&Value::Object(values))
             .context("the template's values")?;
         tera.render(template, &context).map_err(|e| explain(&e))
+    }
+
+    /// The files that the template may include, by their path or by their path below its folder: declared inputs.
+    fn includable(&self, task: &Task, context: &[(String, String)]) -> Result<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        self.inputs_of(task, &mut found, &mut Vec::new())?;
+        let mut found: BTreeSet<String> = found.iter().map(ToString::to_string).collect();
+        // read as values
+        found.retain(|path| context.iter().all(|(_, of)| of != path));
+        // what another task makes is among none of the files found
+        let named = task
+            .inputs
+            .iter()
+            .filter(|i| !i.ends_with('/') && !glob::is_pattern(i));
+        found.extend(named.cloned());
+        Ok(found)
     }
 
     fn context_file(&self, path: &str) -> Result<Value> {

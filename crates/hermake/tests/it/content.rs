@@ -224,6 +224,31 @@ fn files_added_to_and_removed_from_a_glob_are_noticed() {
 }
 
 #[test]
+fn a_template_may_include_what_globs_and_folders_name() {
+    let space = Space::new(
+        r#"
+        [task.page]
+        kind = "render"
+        template = "page.tera"
+        inputs = ["parts/*.txt", "more/"]
+        outputs = ["build/page"]
+        "#,
+    );
+    space.write(
+        "page.tera",
+        "{% include \"parts/a.txt\" %}{% include \"more/sub/b\" %}",
+    );
+    space.write("parts/a.txt", "a");
+    space.write("more/sub/b", "b");
+    fs::write(space.path("more/binary"), [0xff, 0xfe]).unwrap();
+    assert_eq!(space.run(&["page"]), ["page"]);
+    assert_eq!(space.read("build/page"), "ab");
+    space.write("more/sub/b", "c");
+    assert_eq!(space.run(&["page"]), ["page"]);
+    assert_eq!(space.read("build/page"), "ac");
+}
+
+#[test]
 fn an_input_that_vanishes_or_becomes_a_folder_is_named() {
     let space = Space::chain();
     space.run(&["last"]);
