@@ -10,7 +10,9 @@ MAKEFLAGS += -rR --no-print-directory
 # unless told otherwise as many things at a time as there are cores, but two at
 # least: images and programs are independent of each other for most of the first
 # minutes, targets always
-ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+# (a make below this one shares the jobs of the first, and up to 4.3 can't see that
+# here)
+ifeq ($(MAKELEVEL)$(filter -j% --jobserver%,$(MAKEFLAGS)),0)
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 MAKEFLAGS += -j$(if $(filter-out 0 1,$(CORES)),$(CORES),2)
 endif

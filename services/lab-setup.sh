@@ -22,9 +22,13 @@ if [ -x /usr/sbin/dnsmasq ]; then dnsmasq --test; fi
 nginx -t
 nft -c -f /etc/nftables.conf
 
-# our units stand in for init scripts; a unit of the package itself is better
-for unit in isc-dhcp-server tftpd-hpa; do
+# our units stand in for init scripts; a unit of the package itself is better,
+# but each is started again if it dies, or if lab0 had no address yet
+for unit in isc-dhcp-server tftpd-hpa nginx; do
 	if [ -f "/usr/lib/systemd/system/$unit.service" ]; then rm -f "/etc/systemd/system/$unit.service"; fi
+	mkdir -p "/etc/systemd/system/$unit.service.d"
+	printf '[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=on-failure\nRestartSec=1\n' \
+		>"/etc/systemd/system/$unit.service.d/lab.conf"
 done
 
 rm -f /usr/sbin/policy-rc.d
@@ -35,3 +39,5 @@ if [ -x /usr/sbin/dnsmasq ]; then dhcp=dnsmasq; fi
 systemctl --no-pager enable nftables "$dhcp" tftpd-hpa nginx bootd lab-wake
 systemctl --no-pager restart systemd-resolved nftables "$dhcp" tftpd-hpa nginx bootd lab-wake
 /usr/local/sbin/lab-content
+# what was configured outlives a power cut
+sync

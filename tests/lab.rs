@@ -57,10 +57,6 @@ const STEPS: &[(&str, Step)] = &[
         steps::diagnosis::dhcp_stopped,
     ),
     (
-        "a_stopped_tftp_server_is_named",
-        steps::diagnosis::tftp_stopped,
-    ),
-    (
         "a_template_that_does_not_render_is_named",
         steps::diagnosis::template,
     ),

@@ -1,10 +1,8 @@
 //! What it costs to bring the lab up, take it down and bring it up again, and
 //! to serve a changed template; each against the cold boot of the same run.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
 use e2e::Checkout;
 
 use super::timed;
@@ -36,31 +34,25 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// From typing `make up` until the server answers with the new text.
+/// From typing `make up` until the server answers with the new text, asked for
+/// all the time by a shell on it.
 fn template(lab: &Checkout, round: usize) -> anyhow::Result<Duration> {
     let text = format!("final_message: \"round {round}\"");
-    let record = lab.record("server")?;
-    let url = format!(
-        "http://{}:{}/cloud-init/52-54-00-4c-42-01/user-data",
-        record["forwards"]["address"].as_str().context("address")?,
-        record["forwards"]["http"],
+    let url = "http://127.0.0.1/cloud-init/52-54-00-4c-42-01/user-data";
+    let ask = format!(
+        "timeout 120 sh -c 'until curl -fsS {url} | grep -q \"round {round}\"; do :; done'"
     );
     lab.with_edit(TEMPLATE, OLD, &format!("{OLD}{text}\n"), |lab| {
         let start = Instant::now();
         std::thread::scope(|scope| {
-            let make = scope.spawn(|| lab.make(&["up"]));
-            let served = loop {
-                let curl = Command::new("curl").args(["-fsS", &url]).output()?;
-                if String::from_utf8_lossy(&curl.stdout).contains(&text) {
-                    break start.elapsed();
-                }
-                ensure!(start.elapsed() < Duration::from_secs(120), "never served");
-                std::thread::sleep(Duration::from_millis(50));
-            };
-            make.join()
-                .map_err(|_| anyhow::anyhow!("a make panicked"))??
-                .success()?;
-            Ok(served)
+            let asked = scope.spawn(|| {
+                let served = lab.ssh("server", &ask)?.success();
+                served.map(|_| start.elapsed())
+            });
+            lab.make(&["up"])?.success()?;
+            asked
+                .join()
+                .map_err(|_| anyhow::anyhow!("the thread that asks panicked"))?
         })
     })
 }

@@ -1,7 +1,5 @@
 //! What changed is done anew, and nothing else.
 
-use std::time::Duration;
-
 use anyhow::ensure;
 use e2e::Checkout;
 
@@ -66,7 +64,7 @@ pub(crate) fn reprovision(checkout: &Checkout) -> anyhow::Result<()> {
     );
     checkout.with_edit(TEMPLATE, OLD, NEW, |checkout| {
         // killed in the middle of it; the next `make up` goes on from there
-        checkout.make_killed(&["reprovision", "VM=target1"], Duration::from_secs(20))?;
+        checkout.make_until(&["reprovision", "VM=target1"], &["target1: iPXE runs"])?;
         checkout
             .make(&["up"])?
             .success()?

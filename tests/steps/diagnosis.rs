@@ -141,25 +141,6 @@ pub(crate) fn two_that_fail(checkout: &Checkout) -> anyhow::Result<()> {
     })
 }
 
-pub(crate) fn tftp_stopped(checkout: &Checkout) -> anyhow::Result<()> {
-    broken(
-        checkout,
-        "sudo systemctl stop tftpd-hpa",
-        "sudo systemctl start tftpd-hpa",
-        |checkout| {
-            Told {
-                vm: "target1",
-                id: "tftp-down",
-                kind: ("service", 16),
-                cause: "the TFTP server doesn't run on the server",
-                shown_by: ("tftp", "tftpd-hpa.service is inactive since "),
-                look: "make ssh VM=server CMD='systemctl --no-pager status tftpd-hpa",
-            }
-            .reprovision(checkout)
-        },
-    )
-}
-
 fn no_boot_program(checkout: &Checkout) -> anyhow::Result<()> {
     broken(
         checkout,
@@ -288,11 +269,13 @@ pub(crate) fn starts_again(checkout: &Checkout) -> anyhow::Result<()> {
     no_boot_program(checkout)?;
     let before = checkout.record("target1")?["pid"].clone();
     // that it installs then is no news, and the next step waits for it
-    let up = checkout.make_for(&["up"], Duration::from_secs(40))?;
-    up.says(&[
-        "starts again: it was stuck after `firmware asks for network boot`",
-        "iPXE runs",
-    ])?;
+    checkout.make_until(
+        &["up"],
+        &[
+            "starts again: it was stuck after `firmware asks for network boot`",
+            "iPXE runs",
+        ],
+    )?;
     ensure!(
         before != checkout.record("target1")?["pid"],
         "it was not switched on anew"

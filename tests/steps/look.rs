@@ -1,7 +1,5 @@
 //! The ways to look at a lab that is up, through Make.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, ensure};
 use e2e::Checkout;
 use serde_json::Value;
@@ -166,9 +164,8 @@ fn console(checkout: &Checkout) -> anyhow::Result<()> {
         .context("a line of cloud-init's in the log")?
         .trim();
     let arguments = ["console", "VM=target1", "RO=1", "TIMES=1"];
-    let time = Duration::from_secs(3);
-    checkout.make_for(&arguments[..3], time)?.says(&[last])?;
-    let timed = checkout.make_for(&arguments, time)?.says(&[last])?;
+    checkout.make_until(&arguments[..3], &[last])?;
+    let timed = checkout.make_until(&arguments, &[last])?;
     // 16:07:46.250  [   85.475804] cloud-init[479]: …
     let line = timed.text.lines().find(|line| line.contains(last));
     let clock = line.and_then(|line| line.get(..14)).unwrap_or_default();

@@ -3,13 +3,16 @@
 use std::io::{Read as _, Seek as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use fs_err as fs;
 
 use crate::Outcome;
+
+/// How long something that will be said may take.
+const SAID: Duration = Duration::from_secs(180);
 
 /// What `make` has built or found already and need not again.
 const TAKEN_ALONG: &[&str] = &["build/bin", "build/host-packages"];
@@ -119,33 +122,45 @@ impl Checkout {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Runs `make`, and kills it and all that it started in its process group
-    /// after a while: what it has said by then.
-    pub fn make_for(&self, arguments: &[&str], time: Duration) -> anyhow::Result<Outcome> {
+    /// Runs `make`, and kills it and all that it started in its process group as
+    /// soon as it has said every one of `words`: what it has said by then.
+    pub fn make_until(&self, arguments: &[&str], words: &[&str]) -> anyhow::Result<Outcome> {
         let start = Instant::now();
         let mut output = tempfile::tempfile()?;
         let mut make = self.command("make", arguments);
         make.stdout(output.try_clone()?).stderr(output.try_clone()?);
-        let code = kill_after(make, time)?;
-        let mut bytes = Vec::new();
-        output.rewind()?;
-        output.read_to_end(&mut bytes)?;
-        let outcome = Outcome::new("make", arguments, code, &bytes, start);
-        anyhow::ensure!(code.is_none(), "it ended by itself: {outcome:?}");
-        Ok(outcome)
+        let mut child = make.process_group(0).spawn().context("starting make")?;
+        loop {
+            let ended = child.try_wait()?;
+            let late = start.elapsed() > SAID;
+            let mut bytes = Vec::new();
+            output.rewind()?;
+            output.read_to_end(&mut bytes)?;
+            let code = ended.map(|status| status.code().unwrap_or(-1));
+            let outcome = Outcome::new("make", arguments, code, &bytes, start);
+            let said = words.iter().all(|word| outcome.text.contains(word));
+            if ended.is_none() && (said || late) {
+                kill_group(&mut child)?;
+            }
+            if ended.is_some() || said || late {
+                anyhow::ensure!(ended.is_none(), "it ended by itself: {outcome:?}");
+                return outcome.says(words);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Runs `make`, and kills it and all that it started in its process group
-    /// after a while.
-    pub fn make_killed(&self, arguments: &[&str], after: Duration) -> anyhow::Result<()> {
-        self.make_for(arguments, after).map(drop)
-    }
-
-    /// The same, but one that has ended by then is as good.
+    /// after a while; one that has ended by then is as good.
     pub fn make_killed_or_done(&self, arguments: &[&str], after: Duration) -> anyhow::Result<()> {
         let mut make = self.command("make", arguments);
         make.stdout(Stdio::null()).stderr(Stdio::null());
-        kill_after(make, after).map(drop)
+        let mut child = make.process_group(0).spawn().context("starting make")?;
+        std::thread::sleep(after);
+        match child.try_wait()? {
+            Some(_) => Ok(()),
+            None => kill_group(&mut child),
+        }
     }
 
     /// Runs `command` on a machine of the lab.
@@ -208,21 +223,15 @@ impl Drop for Checkout {
     }
 }
 
-/// Kills the command's process group after a while; its exit status, if it has
-/// ended before.
-fn kill_after(mut command: Command, time: Duration) -> anyhow::Result<Option<i32>> {
-    let mut child = command.process_group(0).spawn().context("starting make")?;
-    std::thread::sleep(time);
-    if let Some(status) = child.try_wait()? {
-        return Ok(Some(status.code().unwrap_or(-1)));
-    }
+/// Kills the process group that the child leads.
+fn kill_group(child: &mut Child) -> anyhow::Result<()> {
     let group = format!("-{}", child.id());
     let killed = Command::new("kill")
         .args(["-KILL", "--", &group])
         .status()?;
     child.wait()?;
     anyhow::ensure!(killed.success(), "kill {group}");
-    Ok(None)
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

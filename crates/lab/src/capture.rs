@@ -96,17 +96,20 @@ pub fn bound(lab: &LabPaths) {
     let _ = rotate(lab, LIMIT);
 }
 
-/// Begins a new file if the capture is longer than `limit` bytes; true if it did.
+/// Begins a new file if the capture is longer than `limit` bytes, or if there is
+/// none (whoever rotated last was killed half-way); true if it did.
 pub fn rotate(lab: &LabPaths, limit: u64) -> anyhow::Result<bool> {
     let vm = lab.vm("server");
     let path = vm.pcap();
-    if !std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() > limit) {
-        return Ok(false);
-    }
-    if !matches!(State::of(&vm)?, State::Running(_)) {
+    let due = || !std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() <= limit);
+    if !due() || !matches!(State::of(&vm)?, State::Running(_)) {
         return Ok(false);
     }
     let mut qmp = Qmp::connect(&vm.qmp(), Duration::from_secs(2))?;
+    // QEMU hears one at a time: another one may have just done it
+    if !due() {
+        return Ok(false);
+    }
     match qmp.execute("object-del", json!({ "id": "capture" })) {
         // one that was interrupted in between left none
         Ok(_) | Err(QmpError::Refused { .. }) => {}

@@ -36,6 +36,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let State::Running(record) = State::of(&lab.vm("server"))? else {
         anyhow::bail!("the server does not run; `make up` starts it");
     };
+    // what the server has is not known until this has ended
+    fsutil::remove_if_there(&args.out)?;
     let record = crate::vm::refresh_content(&lab, record)?;
     push_content(&lab)?;
     let site = push_site(&lab)?;
@@ -51,10 +53,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 fn push_content(lab: &LabPaths) -> anyhow::Result<()> {
     let list = lab.root().join("content.json");
     let digest = blake3::hash(&fs::read(&list)?).to_hex();
-    // compared by what the mounted disk holds, whatever happened before
+    // the device tells too: a disk that was swapped for an equal one is another
     let script = format!(
-        "b=$(cat /run/lab-content 2>/dev/null || true); \
-         [ \"$b\" = {digest} ] || {{ sudo /usr/local/sbin/lab-content && echo {digest} | sudo tee /run/lab-content >/dev/null; }}"
+        "now=\"{digest} $(readlink -f /dev/disk/by-label/CONTENT)\"; \
+         [ \"$(cat /run/lab-content 2>/dev/null)\" = \"$now\" ] || {{ sudo /usr/local/sbin/lab-content && echo \"$now\" | sudo tee /run/lab-content >/dev/null; }}"
     );
     ssh::on_server(lab, &script)
         .context("the server could not take the content disk")

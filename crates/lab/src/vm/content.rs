@@ -27,6 +27,9 @@ pub fn refresh(lab: &LabPaths, mut record: Record) -> anyhow::Result<Record> {
     }
     let vm = lab.vm("server");
     let mut qmp = Qmp::connect(&vm.qmp(), Duration::from_secs(10))?;
+    // whoever is killed in between leaves none that a record vouches for
+    record.content = None;
+    record.write(&vm)?;
     unplug(&mut qmp).context("cannot take the old content disk out of the server")?;
     plug(&mut qmp).context("cannot plug the content disk into the server")?;
     record.content = Some(now);

@@ -157,8 +157,18 @@ fn write(vm: &VmPaths, qmp: &mut Qmp) -> anyhow::Result<()> {
     capabilities(qmp)?;
     // 0: as fast as the disk takes it
     qmp.execute("migrate-set-parameters", json!({ "max-bandwidth": 0 }))?;
-    qmp.execute("migrate", json!({ "uri": "file:ram.img" }))?;
-    completed(vm, qmp)
+    // The guest's own flushes don't reach the host's disk, so after a power cut
+    // that may lack what the memory takes for written. Unlike the memory it is
+    // too large to be read and compared then.
+    std::thread::scope(|scope| {
+        let disk = scope.spawn(|| fs_err::File::open(vm.disk())?.sync_data());
+        qmp.execute("migrate", json!({ "uri": "file:ram.img" }))?;
+        completed(vm, qmp)?;
+        match disk.join() {
+            Ok(synced) => synced.map_err(Into::into),
+            Err(_) => anyhow::bail!("the thread that syncs the disk panicked"),
+        }
+    })
 }
 
 /// Loads the memory into a QEMU that was started with `-incoming defer`; the
