@@ -28,6 +28,9 @@ STATE   := build/labs/$(LAB)
 BIN     := build/bin
 HERMAKE := $(BIN)/hermake
 lab     := $(BIN)/lab
+# with jobs of its own: Make's are handed to what a rule calls with `+` only, and
+# `make -n` would run that
+cargo   := env -u MAKEFLAGS cargo
 
 # goals that need the tasks' rules, and so the host's probe
 TASK_GOALS := $(if $(JSON),,up) up-tasks reprovision server
@@ -138,11 +141,11 @@ configure: $(lab)
 ## make check           the quick loop: format, lints, library tests
 .PHONY: check
 check: build/host-packages
-	@if cargo fmt --version >/dev/null 2>&1; then set -x; cargo fmt --all --check; \
+	@if cargo fmt --version >/dev/null 2>&1; then set -x; $(cargo) fmt --all --check; \
 	else echo "no cargo fmt here: format is not checked"; fi
-	@if cargo clippy --version >/dev/null 2>&1; then set -x; cargo clippy --quiet --workspace --all-targets --locked -- -D warnings; \
+	@if cargo clippy --version >/dev/null 2>&1; then set -x; $(cargo) clippy --quiet --workspace --all-targets --locked -- -D warnings; \
 	else echo "no cargo clippy here: lints are not checked"; fi
-	cargo test --quiet --locked
+	$(cargo) test --quiet --locked
 
 # One after the other: machines that boot want the processors for themselves.
 ## make test            every test, the lab end to end with real VMs included
@@ -152,7 +155,7 @@ test: check
 
 .PHONY: test-e2e
 test-e2e: $(HERMAKE)
-	cargo test --locked -p e2e --test lab
+	$(cargo) test --locked -p e2e --test lab
 
 ## make bench [B=large] what hermake costs, beside ninja and make
 .PHONY: bench
