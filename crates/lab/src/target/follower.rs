@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use protocol::{Event, Stage};
+use protocol::{Event, MachineState, Stage};
 
 use super::kind::WatchKind;
 use super::point::Point;
@@ -58,6 +58,15 @@ impl Follower {
     ) -> Result<bool, Stop> {
         let message = event.message.clone().unwrap_or_default();
         match event.stage {
+            // its installation was over before: the machine is there to be used, and repaired
+            Stage::Failed if event.state == Some(MachineState::Ready) => {
+                let step = self.track.event(Point::Ready, offset);
+                self.step(step, Point::Ready, say);
+                say.stage(&format!(
+                    "ready, but: {message}; its disk stays as it is (make reprovision VM={} installs it anew)",
+                    self.name
+                ));
+            }
             Stage::Failed => {
                 let message = if message.is_empty() {
                     "it gave no reason".to_owned()

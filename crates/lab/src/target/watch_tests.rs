@@ -1,4 +1,4 @@
-use protocol::{Event, Progress};
+use protocol::{Event, MachineState, Progress};
 
 use super::*;
 use crate::target::follower::SETTLED;
@@ -134,6 +134,26 @@ fn an_installed_machine_only_has_to_boot() {
         );
         let told = silent.unreported().unwrap();
         assert!(told.contains("did not report"), "{told}");
+    }
+}
+
+#[test]
+fn a_failure_of_a_machine_that_was_ready_is_a_trouble_and_no_end() {
+    let failed = Event {
+        message: Some("cloud-init: error".to_owned()),
+        state: Some(MachineState::Ready),
+        ..event(Stage::Failed)
+    };
+    for installed in [true, false] {
+        let (said, end) = run(
+            &mut follower(installed),
+            vec![E(event(Stage::Booted)), E(failed.clone())],
+        );
+        assert_eq!(end, Ok(true));
+        assert!(
+            said.contains("ready, but: cloud-init: error; its disk stays"),
+            "{said}"
+        );
     }
 }
 

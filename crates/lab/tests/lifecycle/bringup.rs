@@ -68,6 +68,26 @@ fn a_target_is_followed_found_ready_and_brought_back_from_its_disk() {
         said.ends_with("::stage target1: installed system is up\n::stage target1: ready\n"),
         "{said}"
     );
+
+    // what a later boot reports is no reason to throw away what was ready
+    assert!(
+        stage
+            .bench
+            .lab(&["target", "down", "target1", "--grace", "0"])
+            .status
+            .success()
+    );
+    let child = stage.up();
+    stage.body();
+    stage.report(&token, Stage::Booted, |_| ());
+    stage.report(&token, Stage::Failed, |report| {
+        report.message = Some("cloud-init: error".to_owned());
+    });
+    let (said, good) = end(child);
+    assert!(good, "{said}");
+    assert!(said.contains("ready, but: cloud-init: error"), "{said}");
+    assert!(end(stage.up()).1);
+    assert_eq!(stage.body().instance, first.instance, "it was wiped");
 }
 
 #[test]
