@@ -34,18 +34,28 @@ pub(super) struct Follower {
     pub(super) heard: Instant,
     pub(super) trouble: Option<&'static str>,
     pub(super) installed: bool,
+    /// The last of bootd's events that the machine's state was looked at after.
+    pub(super) seen: u64,
 }
 
 impl Follower {
-    pub(super) fn new(name: &str, installed: bool) -> Self {
+    pub(super) fn new(name: &str, installed: bool, seen: u64) -> Self {
         Self {
             name: name.to_owned(),
+            seen,
             track: Track::new(),
             moved: Instant::now(),
             heard: Instant::now(),
             trouble: None,
             installed,
         }
+    }
+
+    /// Whether the event is a failure that the machine is past: it came before
+    /// its state was looked at, and that did not call for a new beginning. Where
+    /// the cause is still there, the machine runs into it again, and says so again.
+    pub(super) fn is_past(&self, event: &Event) -> bool {
+        matches!(event.stage, Stage::Failed | Stage::Template) && event.seq <= self.seen
     }
 
     /// Takes an event; true if the machine is ready. `offset` is how much of
@@ -67,6 +77,7 @@ impl Follower {
                     self.name
                 ));
             }
+            Stage::Failed | Stage::Template if self.is_past(event) => {}
             Stage::Failed => {
                 let message = if message.is_empty() {
                     "it gave no reason".to_owned()

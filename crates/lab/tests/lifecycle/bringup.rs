@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Child;
 use std::time::Duration;
 
+use bootd::render::Asked;
 use protocol::Stage;
 
 use crate::bench::until;
@@ -212,4 +213,33 @@ fn a_qemu_that_dies_while_it_comes_up_ends_the_watch() {
         said.contains("the QEMU of target1 is gone (last stage `boot script served`)"),
         "{said}"
     );
+}
+
+#[test]
+fn a_template_that_was_corrected_is_no_failure_any_more() {
+    let stage = Play::new();
+    let child = stage.up();
+    let first = stage.body();
+    let template = stage.bench.path("site/ipxe/install.ipxe.tera");
+    let good = fs_err::read(&template).unwrap();
+    fs_err::write(&template, "#!ipxe\necho {{ no_such_thing }}\n").unwrap();
+    assert!(stage.app.script(stage.mac, Asked::default()).is_err());
+    let (said, well) = end(child);
+    assert!(!well && said.contains("the server can't answer"), "{said}");
+
+    // the machine asks again before anybody looks
+    fs_err::write(&template, good).unwrap();
+    stage.script();
+    let mut child = stage.up();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    for expected in ["powered on", "boot script served"] {
+        assert_eq!(
+            lines.next().unwrap().unwrap(),
+            format!("::stage target1: {expected}")
+        );
+    }
+    stage.install();
+    assert_eq!(lines.last().unwrap().unwrap(), "::stage target1: ready");
+    assert!(child.wait().unwrap().success());
+    assert_eq!(stage.body().process, first.process, "it was restarted");
 }
