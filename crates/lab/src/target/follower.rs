@@ -66,7 +66,10 @@ impl Follower {
         offset: u64,
         say: &mut Say<W>,
     ) -> Result<bool, Stop> {
-        let message = event.message.clone().unwrap_or_default();
+        let mut message = event.message.clone().unwrap_or_default();
+        if event.stage == Stage::Failed && message.is_empty() {
+            "it gave no reason".clone_into(&mut message);
+        }
         match event.stage {
             // its installation was over before: the machine is there to be used, and repaired
             Stage::Failed if event.state == Some(MachineState::Ready) => {
@@ -78,14 +81,7 @@ impl Follower {
                 ));
             }
             Stage::Failed | Stage::Template if self.is_past(event) => {}
-            Stage::Failed => {
-                let message = if message.is_empty() {
-                    "it gave no reason".to_owned()
-                } else {
-                    message
-                };
-                return Err(self.failed(&message));
-            }
+            Stage::Failed => return Err(self.failed(&message)),
             Stage::Template => return Err(self.template(&message)),
             stage => {
                 let Some(point) = Point::of(stage) else {
