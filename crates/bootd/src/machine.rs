@@ -123,8 +123,12 @@ impl Record {
             Stage::Plan | Stage::Streaming | Stage::Verified | Stage::Seeded => {
                 MachineState::Installing
             }
-            // it was ready, and was only restarted
-            Stage::Booted if self.state == MachineState::Ready => MachineState::Ready,
+            // It was ready, and was only restarted. If that went wrong, the message says
+            // so: its installation is over, and somebody may have worked on it since, which
+            // only the host's order throws away.
+            Stage::Booted | Stage::Failed if self.state == MachineState::Ready => {
+                MachineState::Ready
+            }
             Stage::Rebooting | Stage::Booted => MachineState::Installed,
             Stage::Ready => MachineState::Ready,
             Stage::Failed => MachineState::Failed,

@@ -126,6 +126,38 @@ fn a_failure_before_the_disk_is_complete_is_tried_again_and_one_after_it_is_not(
 }
 
 #[test]
+fn a_machine_that_was_ready_stays_so_whatever_a_later_boot_reports() {
+    let (site, state) = (Site::new(), tempfile::tempdir().unwrap());
+    let bootd = Bootd::start(&site, state.path());
+    let token = bootd.plan(MAC).token;
+    for stage in ["rebooting", "booted", "ready", "booted"] {
+        bootd.report(&token, stage);
+    }
+    let failed =
+        json!({"mac": MAC, "token": token, "stage": "failed", "message": "cloud-init: error"});
+    bootd.post("/events", &failed.to_string());
+    let status = bootd.status();
+    assert_eq!(
+        (status.state, status.stage),
+        (State::Ready, Some(Stage::Failed))
+    );
+    assert_eq!(status.message.unwrap(), "cloud-init: error");
+    let last = bootd.events().pop().unwrap();
+    assert_eq!((last.stage, last.state), (S::Failed, Some(State::Ready)));
+    assert!(!bootd.get(&format!("/ipxe/{MAC}")).body.contains("rdinit="));
+    // the next boot that goes well takes the trouble back
+    bootd.report(&token, "booted");
+    bootd.report(&token, "ready");
+    assert_eq!(bootd.status().message, None);
+    // where the order to install it anew came in between, a failure is one again
+    bootd.post_admin(&format!("/machines/{MAC}/reprovision"));
+    let token = bootd.plan(MAC).token;
+    let failed = json!({"mac": MAC, "token": token, "stage": "failed", "message": "disk full"});
+    bootd.post("/events", &failed.to_string());
+    assert_eq!(bootd.status().state, State::Failed);
+}
+
+#[test]
 fn a_lost_report_of_the_restart_does_not_have_the_machine_installed_again() {
     let (site, state) = (Site::new(), tempfile::tempdir().unwrap());
     let bootd = Bootd::start(&site, state.path());

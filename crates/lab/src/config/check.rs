@@ -16,8 +16,9 @@ use super::model::{Auto, DebianSource, Install, Lab, Server, Target, UbuntuSourc
 use super::raw::{Raw, RawTarget, Text};
 use super::{Size, network};
 
-/// Names that the lab uses for itself.
-const RESERVED: [&str; 2] = ["server", "localhost"];
+/// Names that the lab uses for itself: the server's, and those of the sockets
+/// in its folder, where a target's port of the hub has one by the target's name.
+const RESERVED: [&str; 5] = ["server", "localhost", "qmp", "serial", "switch"];
 
 /// What is wrong so far. Each check goes on with a default, so that one run
 /// shows every problem.

@@ -134,6 +134,27 @@ mac = "52:54:00:4c:42:01"
 }
 
 #[test]
+fn no_target_has_the_name_of_a_socket_of_the_servers() {
+    use crate::switch;
+    use crate::vm::hub_port;
+    let lab = crate::state::LabPaths::new("labs".as_ref(), "lab").unwrap();
+    let server = lab.vm("server");
+    let switch = server.dir().join(switch::SOCKET);
+    for socket in [server.qmp(), server.serial(), switch] {
+        let name = socket.file_stem().unwrap().to_str().unwrap();
+        let [port, _] = hub_port(name);
+        assert_eq!(
+            port["addr"]["path"].as_str().unwrap(),
+            socket.file_name().unwrap(),
+            "the port would take over another one's place"
+        );
+        let told = refused(&format!("[[target]]\nname = \"{name}\"\n"));
+        let expected = format!("lab.toml:2:8: the name `{name}` is the lab's own");
+        assert_eq!(told.lines().next().unwrap(), expected);
+    }
+}
+
+#[test]
 fn subnets_ranges_and_server_addresses_must_fit() {
     let one = |text: &str| refused(text).lines().next().unwrap().to_owned();
     let network = |keys: &str| one(&format!("[network]\n{keys}\n"));

@@ -12,4 +12,4 @@ mod trouble;
 
 #[cfg(test)]
 pub(crate) use place::PLACES;
-pub(crate) use trouble::silent;
+pub(crate) use trouble::{set_up_failed, silent};

@@ -62,7 +62,11 @@ fn come_up(lab: &LabPaths, limit: Duration) -> anyhow::Result<()> {
         // cloud-init had ended, well, when it was suspended
         wake(lab, "server")?;
     } else {
-        check_cloud_init(lab).map_err(|error| refused(lab, place::SET_UP, &error))?;
+        let told = ask_cloud_init(lab).map_err(|error| {
+            let text = format!("{error:#}");
+            failed(lab, WatchKind::NoServer, place::SET_UP, &text, &text)
+        })?;
+        check_cloud_init(&told).map_err(|error| refused(lab, place::SET_UP, &error))?;
         check_services(lab).map_err(|error| refused(lab, place::SERVICES, &error))?;
     }
     // whatever the services say of themselves: an answer to a real request
@@ -129,10 +133,14 @@ fn wait_for_http(lab: &LabPaths, limit: Duration) -> anyhow::Result<Record> {
     }
 }
 
-fn check_cloud_init(lab: &LabPaths) -> anyhow::Result<()> {
+/// Waits for cloud-init to end; what it says of that, as JSON.
+fn ask_cloud_init(lab: &LabPaths) -> anyhow::Result<String> {
     // the command's exit status says the same once more
-    let text = ssh::on_server(lab, "cloud-init status --wait --format json || true")?;
-    let told: CloudInit = serde_json::from_str(&text)
+    ssh::on_server(lab, "cloud-init status --wait --format json || true")
+}
+
+fn check_cloud_init(text: &str) -> anyhow::Result<()> {
+    let told: CloudInit = serde_json::from_str(text)
         .with_context(|| format!("what cloud-init says of the server can't be read: {text}"))?;
     let status = told.extended_status.as_deref().unwrap_or(&told.status);
     anyhow::ensure!(

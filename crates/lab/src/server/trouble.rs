@@ -3,8 +3,8 @@
 
 use super::boot_log;
 use super::place::{Place, SERVICES};
-use crate::diagnose::{self, Diagnosis, Line, Names, Source};
-use crate::state::LabPaths;
+use crate::diagnose::{self, Diagnosis, Line, Names, Saved, Source};
+use crate::state::{LabPaths, VmPaths};
 use crate::target::{WatchError, WatchKind};
 use crate::vm;
 
@@ -25,8 +25,30 @@ pub(super) fn failed(
         WatchKind::Gone => None,
         _ => diagnose::diagnose(place.id, &lines, names(lab)),
     };
-    let log = lab.vm("server").serial_log().display().to_string();
-    WatchError::new(kind, place.id, text, diagnosis, None, &log)
+    let vm = lab.vm("server");
+    let log = vm.serial_log().display().to_string();
+    let hint = is_final(kind.as_str(), place.id).then(|| {
+        if vm::is_set_up(&vm) {
+            "once the cause is removed: make down HALT=1, then make up boots it again"
+        } else {
+            "once the cause is removed: make up sets it up anew, with a new disk"
+        }
+    });
+    WatchError::new(kind, place.id, text, diagnosis, hint, &log)
+}
+
+/// Whether a failure stays one for as long as the guest runs: cloud-init and
+/// the console don't take back what they said, while a service that is asked
+/// again may answer.
+fn is_final(kind: &str, stage: &str) -> bool {
+    kind == WatchKind::Failed.as_str() && stage != SERVICES.id
+}
+
+/// Whether the set-up of the server that was started at `started`, in
+/// milliseconds since 1970, was seen to fail, so that waiting for it is in vain.
+pub(crate) fn set_up_failed(vm: &VmPaths, started: u64) -> bool {
+    Saved::read(vm)
+        .is_some_and(|saved| saved.time >= started && is_final(&saved.kind, &saved.stage))
 }
 
 /// What usually keeps a server that runs from answering, for one who looks in
@@ -121,6 +143,33 @@ mod tests {
         assert!(said(place::PACKAGES, full, "").starts_with("server-disk-full by serial"));
         let content = "lab-content: no disk labelled CONTENT is attached\r\n";
         assert!(said(place::SET_UP, content, "").starts_with("server-no-content-disk by serial"));
+    }
+
+    #[test]
+    fn a_set_up_that_failed_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let lab = LabPaths::new(dir.path(), "lab").unwrap();
+        let vm = lab.vm("server");
+        fs_err::create_dir_all(vm.dir()).unwrap();
+        assert!(!set_up_failed(&vm, 0), "nothing is known");
+        let of = |kind, place| {
+            let error = failed(&lab, kind, place, "it failed", "");
+            error.keep(&vm);
+            (set_up_failed(&vm, 0), error.to_string())
+        };
+        let (over, told) = of(WatchKind::Failed, place::PACKAGES);
+        assert!(over);
+        assert!(told.contains("make up sets it up anew, with a new disk"));
+        assert!(!set_up_failed(&vm, u64::MAX), "that was another start");
+        // these may go well when they are looked at again
+        for (kind, place) in [
+            (WatchKind::Failed, place::SERVICES),
+            (WatchKind::StandsStill, place::PACKAGES),
+            (WatchKind::NoServer, place::SET_UP),
+        ] {
+            let (over, told) = of(kind, place);
+            assert!(!over && !told.contains("anew"), "{kind:?}: {told}");
+        }
     }
 
     #[test]

@@ -71,6 +71,9 @@ pub struct VmStatus {
     /// How long ago that was, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waited: Option<u64>,
+    /// Whether lab.toml lists it no more; then its `exit` is 0.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unlisted: bool,
     /// 0 if it is up and ready; else what `docs/troubleshooting.md` lists.
     pub exit: u8,
     /// Which kind of failure, if it is one.
@@ -110,7 +113,8 @@ pub fn look(lab: &LabPaths) -> anyhow::Result<Status> {
     let config = Resolved::new(lab.config());
     let mut names: BTreeSet<String> = lab.vm_names()?.into_iter().collect();
     // Without a resolved configuration there are only the VMs' own folders.
-    names.extend(config.target_names().unwrap_or_default());
+    let listed = config.target_names().ok();
+    names.extend(listed.iter().flatten().cloned());
     names.remove("server");
     let (first, record) = vm(lab, "server");
     let forwards = record.and_then(|record| record.forwards);
@@ -155,7 +159,14 @@ pub fn look(lab: &LabPaths) -> anyhow::Result<Status> {
     };
     for name in names {
         let known = machines.iter().find(|machine| machine.name == name);
-        vms.push(target(lab, &name, known, bootd.as_ref()));
+        let mut status = target(lab, &name, known, bootd.as_ref());
+        if listed
+            .as_ref()
+            .is_some_and(|listed| !listed.contains(&name))
+        {
+            verdict::unlisted(lab, &mut status);
+        }
+        vms.push(status);
     }
     // a failure says more than that something is not up
     let exits = || vms.iter().map(|vm| vm.exit);

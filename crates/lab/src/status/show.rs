@@ -27,12 +27,12 @@ pub(super) fn table(status: &Status, now: u64) -> String {
     )
 }
 
-/// How to get into each VM.
+/// How to get into each VM, and which of them nobody asks for any more.
 pub(super) fn summary(status: &Status) -> String {
     let rows = status
         .vms
         .iter()
-        .filter(|vm| vm.state == "running")
+        .filter(|vm| vm.state == "running" && !vm.unlisted)
         .map(|vm| {
             let lab = if status.lab == "lab" {
                 String::new()
@@ -42,7 +42,13 @@ pub(super) fn summary(status: &Status) -> String {
             let how = format!("make ssh VM={0}{lab}   make console VM={0}{lab}", vm.name);
             [vm.name.clone(), reached(vm), stands(vm), how]
         });
-    columns(["VM", "ADDRESS", "STAGE", "HOW TO GET IN"], rows)
+    let mut text = columns(["VM", "ADDRESS", "STAGE", "HOW TO GET IN"], rows);
+    for vm in status.vms.iter().filter(|vm| vm.unlisted) {
+        if let Some(trouble) = &vm.trouble {
+            let _ = write!(text, "\n{}: {trouble}\n", vm.name);
+        }
+    }
+    text
 }
 
 /// What is wrong, if anything is.
@@ -218,10 +224,21 @@ mod tests {
             state: "stopped",
             ..VmStatus::default()
         };
+        let left = VmStatus {
+            name: "target4".to_owned(),
+            state: "running",
+            pid: Some(4713),
+            started: Some(1_200_000),
+            stage: Some("login"),
+            waited: Some(90),
+            trouble: Some("lab.toml lists it no more, and it still runs".to_owned()),
+            unlisted: true,
+            ..VmStatus::default()
+        };
         Status {
             lab: "b".to_owned(),
             exit: 10,
-            vms: vec![server, streaming, failed, new],
+            vms: vec![server, streaming, failed, new, left],
         }
     }
 

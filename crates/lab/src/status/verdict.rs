@@ -94,6 +94,22 @@ pub(super) fn judge(
     }
 }
 
+/// Says of a VM that lab.toml lists no more that it still runs, if it does.
+/// Nobody waits for it, so nothing that is wrong with it counts.
+pub(super) fn unlisted(lab: &LabPaths, status: &mut VmStatus) {
+    let runs = matches!(status.state, "running" | "held");
+    let what = format!(
+        "lab.toml lists it no more, and it still runs and takes its memory: `build/bin/lab vm stop --lab {} {}` stops it, as `make down` does with all",
+        lab.name(),
+        status.name
+    );
+    status.trouble = runs.then_some(what);
+    status.diagnosis = None;
+    status.kind = None;
+    status.exit = READY;
+    status.unlisted = true;
+}
+
 /// Takes over why the server's last `up` failed, if it did since its start.
 pub(super) fn recall(lab: &LabPaths, status: &mut VmStatus) -> bool {
     let last = Saved::read(&lab.vm(&status.name));
@@ -115,5 +131,30 @@ pub(super) fn fail(status: &mut VmStatus, kind: WatchKind, text: Option<String>)
     status.exit = kind.exit();
     if let Some(text) = text {
         status.trouble = Some(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_left_lab_toml_is_named_if_it_runs_and_counts_for_nothing() {
+        let lab = LabPaths::new("labs".as_ref(), "b").unwrap();
+        let of = |state| {
+            let mut status = VmStatus {
+                name: "target2".to_owned(),
+                state,
+                exit: NOT_UP,
+                ..VmStatus::default()
+            };
+            unlisted(&lab, &mut status);
+            assert_eq!(status.exit, READY);
+            status.trouble
+        };
+        let told = of("running").unwrap();
+        assert!(told.contains("lab vm stop --lab b target2"), "{told}");
+        assert_eq!(of("stopped"), None);
+        assert_eq!(of("suspended"), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use protocol::{Event, Stage};
+use protocol::{Event, MachineState, Stage};
 
 use super::kind::WatchKind;
 use super::point::Point;
@@ -34,18 +34,28 @@ pub(super) struct Follower {
     pub(super) heard: Instant,
     pub(super) trouble: Option<&'static str>,
     pub(super) installed: bool,
+    /// The last of bootd's events that the machine's state was looked at after.
+    pub(super) seen: u64,
 }
 
 impl Follower {
-    pub(super) fn new(name: &str, installed: bool) -> Self {
+    pub(super) fn new(name: &str, installed: bool, seen: u64) -> Self {
         Self {
             name: name.to_owned(),
+            seen,
             track: Track::new(),
             moved: Instant::now(),
             heard: Instant::now(),
             trouble: None,
             installed,
         }
+    }
+
+    /// Whether the event is a failure that the machine is past: it came before
+    /// its state was looked at, and that did not call for a new beginning. Where
+    /// the cause is still there, the machine runs into it again, and says so again.
+    pub(super) fn is_past(&self, event: &Event) -> bool {
+        matches!(event.stage, Stage::Failed | Stage::Template) && event.seq <= self.seen
     }
 
     /// Takes an event; true if the machine is ready. `offset` is how much of
@@ -56,16 +66,22 @@ impl Follower {
         offset: u64,
         say: &mut Say<W>,
     ) -> Result<bool, Stop> {
-        let message = event.message.clone().unwrap_or_default();
+        let mut message = event.message.clone().unwrap_or_default();
+        if event.stage == Stage::Failed && message.is_empty() {
+            "it gave no reason".clone_into(&mut message);
+        }
         match event.stage {
-            Stage::Failed => {
-                let message = if message.is_empty() {
-                    "it gave no reason".to_owned()
-                } else {
-                    message
-                };
-                return Err(self.failed(&message));
+            // its installation was over before: the machine is there to be used, and repaired
+            Stage::Failed if event.state == Some(MachineState::Ready) => {
+                let step = self.track.event(Point::Ready, offset);
+                self.step(step, Point::Ready, say);
+                say.stage(&format!(
+                    "ready, but: {message}; its disk stays as it is (make reprovision VM={} installs it anew)",
+                    self.name
+                ));
             }
+            Stage::Failed | Stage::Template if self.is_past(event) => {}
+            Stage::Failed => return Err(self.failed(&message)),
             Stage::Template => return Err(self.template(&message)),
             stage => {
                 let Some(point) = Point::of(stage) else {

@@ -68,6 +68,8 @@ struct Prepared {
     machine: MachineStatus,
     provision: Provision,
     started: Started,
+    /// The last of bootd's events before it said where the machine is.
+    seen: u64,
 }
 
 fn prepare<W: Write>(
@@ -79,6 +81,7 @@ fn prepare<W: Write>(
     let mac = Resolved::new(lab.config()).target(name)?.mac;
     let bootd = Bootd::new(&server(lab)?);
     let vm = lab.vm(name);
+    let seen = bootd.events(u64::MAX, 0)?.next;
     let mut machine = known(&bootd, mac, name)?;
     let mut held = Provision::read(&vm);
     match judge(&machine, held.as_ref(), DiskRecord::read(&vm).is_some()) {
@@ -125,6 +128,7 @@ fn prepare<W: Write>(
         machine,
         provision,
         started,
+        seen,
     })
 }
 
@@ -142,6 +146,7 @@ pub(super) fn up(
         machine,
         provision,
         started,
+        seen,
     } = prepare(lab, name, options, &mut say)?;
     if started.record().resumed && machine.state == MachineState::Ready {
         wake(lab, name)?;
@@ -167,6 +172,7 @@ pub(super) fn up(
         mac,
         bootd: &bootd,
         since: provision.since,
+        seen,
         installed: provision.installed,
         started: started.record().started,
     };

@@ -36,6 +36,8 @@ pub(super) struct Watch<'a> {
     pub(super) bootd: &'a Bootd,
     /// The last of bootd's events that is of no interest.
     pub(super) since: u64,
+    /// The last of bootd's events before the machine's state was looked at.
+    pub(super) seen: u64,
     /// Whether it only has to boot what is installed.
     pub(super) installed: bool,
     /// When the VM was started, in milliseconds since 1970.
@@ -50,7 +52,7 @@ pub(super) fn follow<W: Write>(watch: &Watch<'_>, say: &mut Say<W>) -> Result<()
         Some(Point::PowerOn.about().id),
         Point::PowerOn.about().title,
     )]);
-    let mut follower = Follower::new(watch.name, watch.installed);
+    let mut follower = Follower::new(watch.name, watch.installed, watch.seen);
     let mut told = Vec::new();
     let end = until_end(watch, &mut follower, &mut timeline, &mut told, say);
     // A server that doesn't answer has no logs to give either.
@@ -130,13 +132,15 @@ fn until_end<W: Write>(
                     // the first script is everyone's, and so is its error
                     if event.mac.is_none() && event.stage == Stage::Template {
                         timeline.add_event(event);
-                        told.push(Line::of(event));
+                        if !follower.is_past(event) {
+                            told.push(Line::of(event));
+                        }
                     }
                     if event.mac != Some(watch.mac) {
                         continue;
                     }
                     timeline.add_event(event);
-                    if event.progress.is_none() {
+                    if event.progress.is_none() && !follower.is_past(event) {
                         told.push(Line::of(event));
                     }
                     if follower.event(event, console.offset(), say)? {

@@ -1,10 +1,10 @@
-use protocol::{Event, Progress};
+use protocol::{Event, MachineState, Progress};
 
 use super::*;
 use crate::target::follower::SETTLED;
 
 fn follower(installed: bool) -> Follower {
-    Follower::new("target1", installed)
+    Follower::new("target1", installed, 0)
 }
 
 /// What is told of the stop, if these are the lines that show why.
@@ -135,6 +135,49 @@ fn an_installed_machine_only_has_to_boot() {
         let told = silent.unreported().unwrap();
         assert!(told.contains("did not report"), "{told}");
     }
+}
+
+#[test]
+fn a_failure_of_a_machine_that_was_ready_is_a_trouble_and_no_end() {
+    let failed = Event {
+        message: Some("cloud-init: error".to_owned()),
+        state: Some(MachineState::Ready),
+        ..event(Stage::Failed)
+    };
+    for installed in [true, false] {
+        let (said, end) = run(
+            &mut follower(installed),
+            vec![E(event(Stage::Booted)), E(failed.clone())],
+        );
+        assert_eq!(end, Ok(true));
+        assert!(
+            said.contains("ready, but: cloud-init: error; its disk stays"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn failures_that_the_machine_is_past_are_not_told_again() {
+    let numbered = |seq, stage| Event {
+        seq,
+        message: Some("install.ipxe:3: no such variable".to_owned()),
+        ..event(stage)
+    };
+    let mut follower = Follower::new("target1", false, 4);
+    let (_, end) = run(
+        &mut follower,
+        vec![
+            E(numbered(2, Stage::Template)),
+            E(numbered(3, Stage::Failed)),
+            E(numbered(4, Stage::Script)),
+        ],
+    );
+    assert_eq!(end, Ok(false));
+    assert_eq!(follower.track.at, Point::Script);
+    // what it runs into from then on counts
+    let (_, end) = run(&mut follower, vec![E(numbered(5, Stage::Template))]);
+    assert!(end.unwrap_err().contains("can't answer target1"));
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::config::{Network, Resolved};
 use crate::fsutil;
 use crate::host::{Arch, Backend, Host};
 use crate::net;
+use crate::server;
 use crate::state::{LabPaths, VmLock, VmPaths};
 
 /// What a start needs beyond the lab's own files.
@@ -200,10 +201,8 @@ fn start(
     } = what;
     let disk = disk::wanted(vm, plan)?;
     let new_disk = disk::outdated(vm, &disk).or_else(|| {
-        let set_up_again = plan.seed.is_some() && !disk::is_set_up(vm);
-        // one that runs may still be at it
-        (set_up_again && !matches!(State::of(vm), Ok(State::Running(_))))
-            .then_some("its first set-up never ended")
+        let sets_up = plan.seed.is_some() && !disk::is_set_up(vm);
+        sets_up.then(|| set_up_anew(vm)).flatten()
     });
     let wanted = digest(&key);
     let mut state = State::of(vm)?;
@@ -272,6 +271,17 @@ fn start(
     complete(&mut launched.qmp, &mut record)?;
     record.write(vm)?;
     Ok(Started::Fresh { record, new_disk })
+}
+
+/// Why a disk whose first set-up was not seen to its end is of no use; none if
+/// the VM that runs may still be at it.
+fn set_up_anew(vm: &VmPaths) -> Option<&'static str> {
+    match State::of(vm) {
+        Ok(State::Running(record)) => {
+            server::set_up_failed(vm, record.started).then_some("its first set-up failed")
+        }
+        _ => Some("its first set-up never ended"),
+    }
 }
 
 fn digest(argv: &[String]) -> String {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::alive;
 use super::process::Identity;
-use super::qmp::Qmp;
+use super::qmp::{Qmp, QmpError};
 use super::record::{Record, State, forget};
 use super::resume;
 use super::snapshot::{self, Saved};
@@ -44,6 +44,10 @@ impl Stopped {
         }
     }
 }
+
+/// How long a QEMU may take to answer that has no guest to ask. One that has is
+/// given as long as the guest is: a busy host is no reason to switch it off.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// How long each further step may take.
 const QUIT: Duration = Duration::from_secs(5);
@@ -125,18 +129,23 @@ pub(super) fn stop_locked(vm: &VmPaths, grace: Duration) -> anyhow::Result<Stopp
 }
 
 pub(super) fn end(vm: &VmPaths, process: &Identity, grace: Duration) -> anyhow::Result<Stopped> {
-    if let Ok(mut qmp) = Qmp::connect(&vm.qmp(), Duration::from_secs(2)) {
-        if !grace.is_zero()
-            && qmp.execute("system_powerdown", json!({})).is_ok()
-            && gone(process, grace)
-        {
-            return Ok(Stopped::ByGuest);
+    match Qmp::connect(&vm.qmp(), grace.max(ANSWER)) {
+        Ok(mut qmp) => {
+            if !grace.is_zero() {
+                match qmp.execute("system_powerdown", json!({})) {
+                    Ok(_) if gone(process, grace) => return Ok(Stopped::ByGuest),
+                    Ok(_) => {}
+                    Err(error) => eprintln!("{}", unasked(vm, &error)),
+                }
+            }
+            // QEMU may close the connection before it answers.
+            let _ = qmp.execute("quit", json!({}));
+            if gone(process, QUIT) {
+                return Ok(Stopped::ByQemu);
+            }
         }
-        // QEMU may close the connection before it answers.
-        let _ = qmp.execute("quit", json!({}));
-        if gone(process, QUIT) {
-            return Ok(Stopped::ByQemu);
-        }
+        Err(error) if !grace.is_zero() => eprintln!("{}", unasked(vm, &error)),
+        Err(_) => {}
     }
     process.signal(Signal::TERM)?;
     if gone(process, TERM) {
@@ -151,6 +160,14 @@ pub(super) fn end(vm: &VmPaths, process: &Identity, grace: Duration) -> anyhow::
     Ok(Stopped::BySignal)
 }
 
+/// Says that a guest is switched off that was to shut down by itself.
+fn unasked(vm: &VmPaths, error: &QmpError) -> String {
+    let name = vm.dir().file_name().unwrap_or_default().to_string_lossy();
+    format!(
+        "{name}: its guest could not be asked to shut down, so it is switched off, and what it had not written to its disk is lost: {error}"
+    )
+}
+
 /// Waits until the process is gone, at most for `limit`.
 fn gone(process: &Identity, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
@@ -163,4 +180,63 @@ fn gone(process: &Identity, limit: Duration) -> bool {
         pause = (pause * 2).min(Duration::from_millis(50));
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::unix::net::UnixListener;
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    /// A process that stands in for QEMU.
+    fn body() -> (Child, Identity) {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let identity = Identity::of(i32::try_from(child.id()).unwrap()).unwrap();
+        (child, identity)
+    }
+
+    #[test]
+    fn a_guest_is_asked_though_its_qemu_takes_long_to_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let vm = VmPaths::at(dir.path());
+        let listener = UnixListener::bind(vm.qmp()).unwrap();
+        let (mut child, process) = body();
+        let qemu = process.clone();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            std::thread::sleep(ANSWER + Duration::from_millis(500));
+            writeln!(stream, r#"{{"QMP": {{}}}}"#).unwrap();
+            let mut asked = String::new();
+            let mut requests = BufReader::new(stream.try_clone().unwrap());
+            for _ in 0..2 {
+                requests.read_line(&mut asked).unwrap();
+                writeln!(stream, r#"{{"return": {{}}}}"#).unwrap();
+            }
+            qemu.signal(Signal::KILL).unwrap();
+            asked
+        });
+        let how = end(&vm, &process, Duration::from_secs(30)).unwrap();
+        assert_eq!(how, Stopped::ByGuest);
+        assert!(served.join().unwrap().contains("system_powerdown"));
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_guest_that_could_not_be_asked_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let vm = VmPaths::at(&dir.path().join("target1"));
+        let (mut child, process) = body();
+        let how = end(&vm, &process, Duration::from_secs(1)).unwrap();
+        assert_eq!(how, Stopped::BySignal);
+        child.wait().unwrap();
+        let error = Qmp::connect(&vm.qmp(), Duration::from_secs(1)).unwrap_err();
+        let said = unasked(&vm, &error);
+        assert!(
+            said.starts_with("target1: its guest could not be asked to shut down"),
+            "{said}"
+        );
+        assert!(said.contains("cannot reach QEMU"), "{said}");
+    }
 }

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Child;
 use std::time::Duration;
 
+use bootd::render::Asked;
 use protocol::Stage;
 
 use crate::bench::until;
@@ -68,6 +69,26 @@ fn a_target_is_followed_found_ready_and_brought_back_from_its_disk() {
         said.ends_with("::stage target1: installed system is up\n::stage target1: ready\n"),
         "{said}"
     );
+
+    // what a later boot reports is no reason to throw away what was ready
+    assert!(
+        stage
+            .bench
+            .lab(&["target", "down", "target1", "--grace", "0"])
+            .status
+            .success()
+    );
+    let child = stage.up();
+    stage.body();
+    stage.report(&token, Stage::Booted, |_| ());
+    stage.report(&token, Stage::Failed, |report| {
+        report.message = Some("cloud-init: error".to_owned());
+    });
+    let (said, good) = end(child);
+    assert!(good, "{said}");
+    assert!(said.contains("ready, but: cloud-init: error"), "{said}");
+    assert!(end(stage.up()).1);
+    assert_eq!(stage.body().instance, first.instance, "it was wiped");
 }
 
 #[test]
@@ -192,4 +213,33 @@ fn a_qemu_that_dies_while_it_comes_up_ends_the_watch() {
         said.contains("the QEMU of target1 is gone (last stage `boot script served`)"),
         "{said}"
     );
+}
+
+#[test]
+fn a_template_that_was_corrected_is_no_failure_any_more() {
+    let stage = Play::new();
+    let child = stage.up();
+    let first = stage.body();
+    let template = stage.bench.path("site/ipxe/install.ipxe.tera");
+    let good = fs_err::read(&template).unwrap();
+    fs_err::write(&template, "#!ipxe\necho {{ no_such_thing }}\n").unwrap();
+    assert!(stage.app.script(stage.mac, Asked::default()).is_err());
+    let (said, well) = end(child);
+    assert!(!well && said.contains("the server can't answer"), "{said}");
+
+    // the machine asks again before anybody looks
+    fs_err::write(&template, good).unwrap();
+    stage.script();
+    let mut child = stage.up();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    for expected in ["powered on", "boot script served"] {
+        assert_eq!(
+            lines.next().unwrap().unwrap(),
+            format!("::stage target1: {expected}")
+        );
+    }
+    stage.install();
+    assert_eq!(lines.last().unwrap().unwrap(), "::stage target1: ready");
+    assert!(child.wait().unwrap().success());
+    assert_eq!(stage.body().process, first.process, "it was restarted");
 }

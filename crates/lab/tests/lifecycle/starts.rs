@@ -111,6 +111,30 @@ fn a_server_that_was_killed_in_its_first_boot_begins_with_a_new_disk() {
 }
 
 #[test]
+fn a_server_whose_first_set_up_failed_begins_with_a_new_disk_though_it_runs() {
+    let bench = Bench::new();
+    let first = bench.start().unwrap().record().clone();
+    let failed = |time: u64| {
+        let text = format!(
+            r#"{{"time": {time}, "kind": "failed", "exit": 10, "stage": "server-packages", "text": "x"}}"#
+        );
+        fs_err::write(bench.server().dir().join("diagnosis.json"), text).unwrap();
+    };
+    failed(first.started - 1);
+    assert_eq!(bench.start().unwrap(), Started::Already(first.clone()));
+    failed(first.started + 1);
+    let Started::Fresh { record, new_disk } = bench.start().unwrap() else {
+        panic!("it is waited for in vain")
+    };
+    assert_eq!(new_disk, Some("its first set-up failed"));
+    assert!(!first.process.is_alive());
+    // one that was set up has a disk worth keeping, whatever fails later
+    fs_err::write(bench.server().set_up(), &record.instance).unwrap();
+    failed(record.started + 1);
+    assert_eq!(bench.start().unwrap(), Started::Already(record));
+}
+
+#[test]
 fn another_image_or_seed_gives_a_new_disk_and_the_same_bytes_do_not() {
     let bench = Bench::new();
     let first = bench.start().unwrap().record().clone();
