@@ -18,7 +18,7 @@ use crate::config::Resolved;
 use crate::diagnose::Saved;
 use crate::fsutil;
 use crate::ssh;
-use crate::state::{LabPaths, VmPaths};
+use crate::state::{LabPaths, VmLock, VmPaths};
 use crate::timeline::{self, Entry, Timeline};
 use crate::vm::{self, DiskRecord, Forwards, Options, Started, State};
 use crate::wake::wake;
@@ -83,6 +83,10 @@ fn prepare<W: Write>(
     let vm = lab.vm(name);
     let seen = bootd.events(u64::MAX, 0)?.next;
     let mut machine = known(&bootd, mac, name)?;
+    {
+        let _lock = VmLock::take(&vm)?;
+        vm::discard_torn(&vm, name, &options.host)?;
+    }
     let mut held = Provision::read(&vm);
     match judge(&machine, held.as_ref(), DiskRecord::read(&vm).is_some()) {
         Disk::Keep => {}

@@ -18,6 +18,7 @@ mod socket;
 mod sparse;
 mod start;
 mod stop;
+mod torn;
 
 pub use cli::{Args, HostArgs, run};
 pub use content::refresh as refresh_content;
@@ -32,3 +33,4 @@ pub use snapshot::Saved;
 pub use socket::connect;
 pub use start::{Options, Started, start_server, start_target};
 pub use stop::{Stopped, stop, suspend};
+pub use torn::discard_torn;

@@ -16,6 +16,7 @@ use super::record::{Record, State, forget};
 use super::resume;
 use super::snapshot;
 use super::stop::stop_locked;
+use super::torn::discard_torn;
 use crate::config::{Network, Resolved};
 use crate::fsutil;
 use crate::host::{Arch, Backend, Host};
@@ -77,6 +78,7 @@ pub fn start_server(lab: &LabPaths, options: &Options) -> anyhow::Result<Started
         seed: Some(&seed),
     };
     let _lock = VmLock::take(&vm)?;
+    discard_torn(&vm, "server", &options.host)?;
     let from_vm = Path::new("../..");
     let spec = ServerSpec {
         host: &host,

@@ -1,6 +1,7 @@
 //! Starting: once, twice, at the same time, after a crash, with what changed.
 
 use std::net::TcpStream;
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use lab::vm::{Started, State, qmp::Qmp};
@@ -132,6 +133,33 @@ fn a_server_whose_first_set_up_failed_begins_with_a_new_disk_though_it_runs() {
     fs_err::write(bench.server().set_up(), &record.instance).unwrap();
     failed(record.started + 1);
     assert_eq!(bench.start().unwrap(), Started::Already(record));
+}
+
+#[test]
+fn a_disk_that_the_hosts_end_has_damaged_is_made_anew() {
+    let bench = Bench::new();
+    let vm = bench.server();
+    let dies_with_the_host = |instance: &str| {
+        let mut record = bench.start().unwrap().record().clone();
+        assert_eq!(record.instance == instance, !instance.is_empty());
+        fs_err::write(vm.set_up(), &record.instance).unwrap();
+        record.process.signal(Signal::KILL).unwrap();
+        until("its end", || !record.process.is_alive());
+        record.process.boot_id = "another".to_owned();
+        record.write(&vm).unwrap();
+        record.instance
+    };
+    let first = dies_with_the_host("");
+    // whole
+    dies_with_the_host(&first);
+    // the table of what is used says that nothing is
+    let disk = std::fs::OpenOptions::new().write(true).open(vm.disk());
+    disk.unwrap().write_all_at(&[0xff; 4096], 3 << 16).unwrap();
+    let Started::Fresh { record, new_disk } = bench.start().unwrap() else {
+        panic!("ran already")
+    };
+    assert_eq!(new_disk, Some("there is none"));
+    assert_ne!(record.instance, first);
 }
 
 #[test]
