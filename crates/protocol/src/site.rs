@@ -121,7 +121,8 @@ pub struct Machine {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extra: Map<String, Value>,
     /// Templates of this machine's own: from a template's usual path in the
-    /// site, as `cloud-init/user-data.tera`, to the one that is taken instead.
+    /// site, as `cloud-init/user-data.tera`, to the one that is taken instead,
+    /// as `machines/target1/user-data.tera`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub templates: BTreeMap<String, String>,
 }

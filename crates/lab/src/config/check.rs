@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::Ipv4Addr;
 use std::ops::Range;
+use std::path::Path;
 use std::str::FromStr;
 
 use protocol::{InstallMode, Mac, UnknownMachines};
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use super::error::{ConfigError, Problem, from_toml};
 use super::model::{Auto, DebianSource, Install, Lab, Server, Target, UbuntuSource};
 use super::raw::{Raw, RawTarget, Text};
-use super::{Size, network};
+use super::{Size, network, templates};
 
 /// Names that the lab uses for itself.
 const RESERVED: [&str; 2] = ["server", "localhost"];
@@ -125,8 +126,20 @@ pub(super) fn span(typed: &Text) -> Range<usize> {
 }
 
 impl Lab {
-    /// Reads `text`, which came from `file`, for the lab called `name`.
+    /// Reads `text`, which came from `file`, for the lab called `name`. Folders
+    /// that it names are not looked into.
     pub fn parse(text: &str, file: &str, name: &str, auto: Auto) -> Result<Self, ConfigError> {
+        Self::parse_in(None, text, file, name, auto)
+    }
+
+    /// The same, with folders looked into that are in `project`, if that is known.
+    pub fn parse_in(
+        project: Option<&Path>,
+        text: &str,
+        file: &str,
+        name: &str,
+        auto: Auto,
+    ) -> Result<Self, ConfigError> {
         let raw: Raw = toml::from_str(text)
             .map_err(|error| ConfigError::new(file, text, vec![from_toml(&error)]))?;
         let mut checks = Checks::default();
@@ -161,7 +174,7 @@ impl Lab {
         let implied = [Spanned::new(0..0, RawTarget::example())];
         let typed = raw.target.as_deref().unwrap_or(&implied);
         let own = [network.server_mac, network.uplink_mac];
-        let targets = targets(&mut checks, typed, name, own);
+        let targets = targets(&mut checks, typed, name, own, project);
         checks.finish(file, text)?;
         Ok(Self {
             network,
@@ -187,6 +200,7 @@ fn targets(
     typed: &[Spanned<RawTarget>],
     lab: &str,
     own: [Mac; 2],
+    project: Option<&Path>,
 ) -> Vec<Target> {
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut macs: HashMap<Mac, String> = HashMap::new();
@@ -243,6 +257,7 @@ fn targets(
             cpus: checks.cpus(raw.cpus.as_ref()),
             disk: checks.size(&raw.disk, Size::gib(8), Size::gib(1), "disk"),
             packages: packages(checks, &raw.packages),
+            templates: templates::check(checks, &raw.templates, project),
             uuid: identity(lab, &format!("vm/{name}")),
             serial: format!("lab-{lab}-{name}"),
             name,

@@ -8,6 +8,7 @@ mod network;
 mod raw;
 mod resolve;
 mod size;
+mod templates;
 #[cfg(test)]
 mod tests;
 
@@ -18,3 +19,4 @@ pub use model::{
 };
 pub use resolve::{Args, Command, Resolved, run};
 pub use size::Size;
+pub use templates::{files as template_files, usual as usual_template};

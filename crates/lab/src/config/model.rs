@@ -188,6 +188,10 @@ pub struct Target {
     pub disk: Size,
     /// Packages that cloud-init installs.
     pub packages: Vec<String>,
+    /// The folder, in the project, of templates that stand in for the usual
+    /// ones; see [`usual_template`](super::usual_template).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub templates: Option<String>,
     /// The identity that its firmware tells.
     pub uuid: Uuid,
     /// The serial number that its firmware tells.

@@ -86,4 +86,5 @@ pub(super) struct RawTarget {
     pub(super) disk: Text,
     #[serde(default)]
     pub(super) packages: Vec<Spanned<String>>,
+    pub(super) templates: Text,
 }

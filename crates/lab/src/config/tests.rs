@@ -153,3 +153,54 @@ fn a_smaller_subnet_has_a_range_that_fits() {
     assert_eq!(lab.network.dhcp_start.to_string(), "172.20.0.5");
     assert_eq!(lab.network.dhcp_end.to_string(), "172.20.0.11");
 }
+
+#[test]
+fn own_templates_are_a_folder_below_cloud_init() {
+    let refused = |folder: &str| refused(&format!("[[target]]\ntemplates = {folder:?}\n"));
+    let one = |folder: &str| refused(folder).lines().next().unwrap().to_owned();
+    assert_snapshot!(refused("../elsewhere"));
+    assert_snapshot!(refused("racks/two"));
+    assert_snapshot!(one("cloud-init/../../x"), @r#"lab.toml:2:13: templates: "cloud-init/../../x" leads out of the project"#);
+    assert_snapshot!(one("/etc"), @r#"lab.toml:2:13: templates: "/etc" leads out of the project"#);
+    assert_snapshot!(one("cloud-init/"), @r#"lab.toml:2:13: templates: "cloud-init" is not a folder below cloud-init/"#);
+    assert_snapshot!(one("cloud-init//x"), @r#"lab.toml:2:13: templates: "cloud-init//x" is not a folder below cloud-init/"#);
+    assert_snapshot!(one("cloud-init/.git"), @r#"lab.toml:2:13: templates: "cloud-init/.git" is not a folder below cloud-init/"#);
+    assert_snapshot!(one("cloud-init/server"), @"lab.toml:2:13: templates: cloud-init/server is the provisioning server's own");
+    let good = parse("[[target]]\ntemplates = 'cloud-init/racks/two/'\n");
+    assert_eq!(
+        good.targets[0].templates.as_deref(),
+        Some("cloud-init/racks/two")
+    );
+}
+
+#[test]
+fn own_templates_stand_in_for_what_is_there() {
+    let project = tempfile::tempdir().unwrap();
+    let put = |file: &str| {
+        let path = project.path().join("cloud-init").join(file);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, "").unwrap();
+    };
+    for file in ["user-data", "meta-data", "lab-report.py"] {
+        put(&format!("target/{file}.tera"));
+    }
+    let parse = |folder: &str| {
+        let text = format!("[[target]]\n[[target]]\ntemplates = 'cloud-init/{folder}'\n");
+        let lab = Lab::parse_in(Some(project.path()), &text, "lab.toml", "lab", AUTO);
+        lab.map_err(|error| error.to_string())
+    };
+    put("rack2/user-data.tera");
+    put("rack2/lab-report.py.tera");
+    put("rack2/install.ipxe.tera");
+    put("rack2/user-data.tera~");
+    put("rack2/.user-data.tera.swp");
+    parse("rack2").unwrap();
+    assert_snapshot!(parse("rak2").unwrap_err());
+    put("rack2/user-date.tera");
+    assert_snapshot!(parse("rack2").unwrap_err());
+    // asked for before it is known who asks
+    put("rack3/boot.ipxe.tera");
+    assert_snapshot!(parse("rack3").unwrap_err());
+    fs_err::create_dir_all(project.path().join("cloud-init/empty")).unwrap();
+    assert_snapshot!(parse("empty").unwrap_err());
+}

@@ -91,7 +91,7 @@ impl Site {
             }
             for (usual, own) in &machine.templates {
                 template(&at("templates"), usual)?;
-                template(&at("templates"), own)?;
+                own_template(&at("templates"), own)?;
             }
         }
         Ok(())
@@ -160,6 +160,22 @@ fn file(field: &str, text: &str) -> Result<(), SiteError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
     let good = !text.is_empty() && text.chars().all(fits) && !text.starts_with(['.', '-']);
     check(field, good, &format!("{text:?} must be a plain file name"))
+}
+
+/// The path of one that stands in for another: also `machines/MACHINE/NAME.tera`.
+fn own_template(field: &str, text: &str) -> Result<(), SiteError> {
+    let Some(rest) = text.strip_prefix("machines/") else {
+        return template(field, text);
+    };
+    let why = format!("{text:?} must be machines/MACHINE/NAME.tera");
+    let parts = rest
+        .strip_suffix(".tera")
+        .and_then(|rest| rest.split_once('/'));
+    let Some((machine, base)) = parts else {
+        return check(field, false, &why);
+    };
+    name(field, machine)?;
+    file(field, base)
 }
 
 /// A template's path in the site: `ipxe/NAME.tera` or `cloud-init/NAME.tera`.
