@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::error::{ConfigError, Problem, from_toml};
 use super::model::{Auto, DebianSource, Install, Lab, Server, Target, UbuntuSource};
 use super::raw::{Raw, RawTarget, Text};
-use super::{Size, network, templates};
+use super::{Size, extra, network, templates};
 
 /// Names that the lab uses for itself.
 const RESERVED: [&str; 2] = ["server", "localhost"];
@@ -258,6 +258,7 @@ fn targets(
             disk: checks.size(&raw.disk, Size::gib(8), Size::gib(1), "disk"),
             packages: packages(checks, &raw.packages),
             templates: templates::check(checks, &raw.templates, project),
+            extra: extra::check(checks, raw.extra.as_ref()),
             uuid: identity(lab, &format!("vm/{name}")),
             serial: format!("lab-{lab}-{name}"),
             name,

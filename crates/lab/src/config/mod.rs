@@ -3,6 +3,7 @@
 
 mod check;
 mod error;
+mod extra;
 mod model;
 mod network;
 mod raw;

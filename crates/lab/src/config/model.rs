@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use protocol::{InstallMode, Mac, UnknownMachines};
@@ -196,6 +197,9 @@ pub struct Target {
     pub uuid: Uuid,
     /// The serial number that its firmware tells.
     pub serial: String,
+    /// What the lab's own templates see as `machine.extra`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
 }
 
 /// All of `lab.toml`, for the lab of one name.

@@ -87,4 +87,5 @@ pub(super) struct RawTarget {
     #[serde(default)]
     pub(super) packages: Vec<Spanned<String>>,
     pub(super) templates: Text,
+    pub(super) extra: Option<Spanned<toml::Table>>,
 }

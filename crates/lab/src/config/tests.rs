@@ -204,3 +204,30 @@ fn own_templates_stand_in_for_what_is_there() {
     fs_err::create_dir_all(project.path().join("cloud-init/empty")).unwrap();
     assert_snapshot!(parse("empty").unwrap_err());
 }
+
+/// TOML's kinds of values, as templates see them and as they are kept between.
+#[test]
+fn extra_is_any_table() {
+    let lab = parse(
+        r#"
+[[target]]
+[target.extra]
+role = "db: \"1\" # {{ x }}"
+rack-unit = 12
+share = 0.5
+spare = false
+since = 2026-11-25
+disks = ["sdb", { name = "sdc", size = 4 }]
+limits = { nofile = 1024, none = {} }
+"#,
+    );
+    let target = &lab.targets[0];
+    assert_snapshot!(serde_json::to_string_pretty(&target.extra).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let resolved = Resolved::new(dir.path());
+    resolved.write(&lab).unwrap();
+    assert_eq!(resolved.target("target1").unwrap(), *target);
+    assert!(parse("").targets[0].extra.is_empty());
+    assert_snapshot!(refused("[[target]]\nextra = { a = [{ b = nan }] }\n"));
+    assert_snapshot!(refused("[[target]]\nextra = \"role\"\n"));
+}

@@ -120,7 +120,7 @@ fn machine(target: Target, templates: BTreeMap<String, String>) -> Machine {
         mac: target.mac,
         packages: target.packages,
         disk: "auto".to_owned(),
-        extra: serde_json::Map::default(),
+        extra: target.extra,
         templates,
     }
 }

@@ -56,6 +56,16 @@ fn rendered(site: &Path, whose: &str, what: &str) -> String {
     found.unwrap().2
 }
 
+#[test]
+fn templates_see_what_is_extra() {
+    let text = "a: {{ machine.extra[\"rack-unit\"] }}\nb: {{ machine.extra.role | yaml }}\nc: {{ machine.extra | yaml }}\n{% if machine.extra.none is defined %}d{% else %}e{% endif %}\n";
+    let project = project(&[("vendor-data.tera", text)]);
+    let extra = "extra = { rack-unit = 12, role = \"db: '1' # \\\"x\\\"\\n\" }\n";
+    let toml = format!("{RACK2}{extra}");
+    let site = make(project.path(), &toml).unwrap();
+    assert_snapshot!(rendered(&site, "target2", "vendor-data"));
+}
+
 const RACK2: &str = "[[target]]\n[[target]]\ntemplates = 'cloud-init/rack2'\n";
 
 #[test]
