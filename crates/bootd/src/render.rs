@@ -258,6 +258,7 @@ impl Subject<'_> {
                 "mac": machine.mac,
                 "hostname": machine.hostname,
                 "packages": machine.packages,
+                "kernel_args": machine.kernel_args,
                 "disk": machine.disk,
                 "extra": machine.extra,
             });

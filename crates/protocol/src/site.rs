@@ -10,6 +10,8 @@ use crate::{Digest, Mac};
 
 mod validate;
 
+pub use validate::kernel_arg;
+
 /// `site.json`, written by the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -114,6 +116,9 @@ pub struct Machine {
     /// Packages that cloud-init installs.
     #[serde(default)]
     pub packages: Vec<String>,
+    /// More for its installer's kernel's command line, after that of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_args: Vec<String>,
     /// The disk to install on, as `/dev/vda`; `auto` if left out.
     #[serde(default = "auto")]
     pub disk: String,

@@ -112,6 +112,31 @@ impl Checks {
         word.clone()
     }
 
+    /// Words for a kernel's command line, which iPXE passes on.
+    fn kernel_args(&mut self, typed: &Text) -> Vec<String> {
+        let Some(typed) = typed else {
+            return Vec::new();
+        };
+        let text = typed.get_ref();
+        if text.contains(char::is_control) {
+            self.add(Problem::new(
+                typed.span(),
+                "kernel-args must be one line, without control characters",
+            ));
+            return Vec::new();
+        }
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        for word in &words {
+            if let Err(why) = protocol::kernel_arg(word) {
+                self.add(Problem::new(
+                    typed.span(),
+                    format!("kernel-args: {word:?} {why}, which iPXE takes for its own"),
+                ));
+            }
+        }
+        words
+    }
+
     fn finish(mut self, file: &str, text: &str) -> Result<(), ConfigError> {
         if self.problems.is_empty() {
             return Ok(());
@@ -153,6 +178,7 @@ impl Lab {
         };
         let install = Install {
             mode: checks.mode(raw.install.mode.as_ref()),
+            kernel_args: checks.kernel_args(&raw.install.kernel_args),
             unknown_machines: raw
                 .server
                 .unknown_machines
@@ -257,6 +283,7 @@ fn targets(
             cpus: checks.cpus(raw.cpus.as_ref()),
             disk: checks.size(&raw.disk, Size::gib(8), Size::gib(1), "disk"),
             packages: packages(checks, &raw.packages),
+            kernel_args: checks.kernel_args(&raw.kernel_args),
             templates: templates::check(checks, &raw.templates, project),
             extra: extra::check(checks, raw.extra.as_ref()),
             uuid: identity(lab, &format!("vm/{name}")),

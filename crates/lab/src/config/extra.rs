@@ -16,7 +16,8 @@ pub(super) fn check(
         return Map::new();
     };
     table(typed.get_ref()).unwrap_or_else(|key| {
-        let message = format!("extra: `{key}` is infinite or not a number, which templates can't see");
+        let message =
+            format!("extra: `{key}` is infinite or not a number, which templates can't see");
         let problem = Problem::new(typed.span(), message);
         checks.add(problem.hint("write it as a text, in quotes"));
         Map::new()
@@ -44,9 +45,10 @@ fn value(typed: &toml::Value) -> Result<Value, String> {
         toml::Value::Boolean(truth) => Value::Bool(*truth),
         toml::Value::Datetime(time) => Value::String(time.to_string()),
         toml::Value::Array(items) => {
-            let items = items.iter().enumerate().map(|(index, item)| {
-                value(item).map_err(|below| format!("[{index}]{below}"))
-            });
+            let items = items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| value(item).map_err(|below| format!("[{index}]{below}")));
             Value::Array(items.collect::<Result<_, _>>()?)
         }
         toml::Value::Table(fields) => {

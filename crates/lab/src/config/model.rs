@@ -155,6 +155,9 @@ pub struct DebianSource {
 pub struct Install {
     /// How targets are installed.
     pub mode: InstallMode,
+    /// More for the command line of the installer's kernel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_args: Vec<String>,
     /// What machines that are not listed are told.
     pub unknown_machines: UnknownMachines,
     /// What is installed, on the server too.
@@ -189,6 +192,9 @@ pub struct Target {
     pub disk: Size,
     /// Packages that cloud-init installs.
     pub packages: Vec<String>,
+    /// More for the command line of its installer's kernel, after that of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_args: Vec<String>,
     /// The folder, in the project, of templates that stand in for the usual
     /// ones; see [`usual_template`](super::usual_template).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -71,13 +71,14 @@ pub(super) struct RawDebian {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawInstall {
     pub(super) mode: Option<Spanned<InstallMode>>,
+    pub(super) kernel_args: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawTarget {
     pub(super) name: Text,
     pub(super) mac: Text,
@@ -86,6 +87,7 @@ pub(super) struct RawTarget {
     pub(super) disk: Text,
     #[serde(default)]
     pub(super) packages: Vec<Spanned<String>>,
+    pub(super) kernel_args: Text,
     pub(super) templates: Text,
     pub(super) extra: Option<Spanned<toml::Table>>,
 }

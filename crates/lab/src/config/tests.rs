@@ -231,3 +231,21 @@ limits = { nofile = 1024, none = {} }
     assert_snapshot!(refused("[[target]]\nextra = { a = [{ b = nan }] }\n"));
     assert_snapshot!(refused("[[target]]\nextra = \"role\"\n"));
 }
+
+#[test]
+fn kernel_arguments_are_words_on_one_line() {
+    let text = "[install]\nkernel-args = ' lab.on-failure=halt  loglevel=7 '\n[[target]]\nkernel-args = \"dyndbg=\\\"file a +p\\\"\"\n";
+    let lab = parse(text);
+    assert_eq!(
+        lab.install.kernel_args,
+        ["lab.on-failure=halt", "loglevel=7"]
+    );
+    assert_eq!(lab.targets[0].kernel_args, ["dyndbg=\"file", "a", "+p\""]);
+    assert_eq!(parse("").install.kernel_args, [""; 0]);
+    let refused = |args: &str| refused(&format!("[install]\nkernel-args = \"{args}\"\n"));
+    assert_snapshot!(refused("quiet\\nshell"));
+    assert_snapshot!(refused("a ${net0/ip} && # b"));
+    for args in ["a\\tb", "a \\u0000 b", "a\\u007f", "a || b", "a ; b", "#a"] {
+        refused(args);
+    }
+}

@@ -107,7 +107,7 @@ fn site(
             },
             kernel: content.kernel.file.clone(),
             initrd: content.initrd.file.clone(),
-            kernel_args: vec![],
+            kernel_args: install.kernel_args,
         },
         machines,
     })
@@ -119,6 +119,7 @@ fn machine(target: Target, templates: BTreeMap<String, String>) -> Machine {
         name: target.name,
         mac: target.mac,
         packages: target.packages,
+        kernel_args: target.kernel_args,
         disk: "auto".to_owned(),
         extra: target.extra,
         templates,

@@ -66,6 +66,17 @@ fn templates_see_what_is_extra() {
     assert_snapshot!(rendered(&site, "target2", "vendor-data"));
 }
 
+#[test]
+fn kernel_arguments_reach_the_kernel() {
+    let project = project(&[]);
+    let toml =
+        "[[target]]\nkernel-args = 'loglevel=7'\n[install]\nkernel-args = 'lab.on-failure=halt'\n";
+    let site = make(project.path(), toml).unwrap();
+    let script = rendered(&site, "target1", "install.ipxe");
+    let kernel = script.lines().find(|line| line.starts_with("kernel "));
+    assert_snapshot!(kernel.unwrap());
+}
+
 const RACK2: &str = "[[target]]\n[[target]]\ntemplates = 'cloud-init/rack2'\n";
 
 #[test]

@@ -31,15 +31,7 @@ impl Site {
             self.install.image.compressed_size > 0,
             "must be above 0",
         )?;
-        for (i, arg) in self.install.kernel_args.iter().enumerate() {
-            let field = format!("install.kernel-args[{i}]");
-            // iPXE expands ${…} and ends a command at &&, ||, ; and #
-            let fits = one_printable_line(arg)
-                && !arg.contains(char::is_whitespace)
-                && ![";", "#"].contains(&arg.as_str())
-                && !["${", "&&", "||"].iter().any(|token| arg.contains(token));
-            check(&field, fits, "must be one word without ${, && and ||")?;
-        }
+        kernel_args("install.kernel-args", &self.install.kernel_args)?;
         self.validate_machines()
     }
 
@@ -89,6 +81,7 @@ impl Site {
                     &format!("{package:?} is not the name of a package"),
                 )?;
             }
+            kernel_args(&at("kernel-args"), &machine.kernel_args)?;
             for (usual, own) in &machine.templates {
                 template(&at("templates"), usual)?;
                 own_template(&at("templates"), own)?;
@@ -129,6 +122,29 @@ fn check(field: &str, fits: bool, why: &str) -> Result<(), SiteError> {
         field: field.into(),
         why: why.into(),
     })
+}
+
+fn kernel_args(field: &str, args: &[String]) -> Result<(), SiteError> {
+    for (i, arg) in args.iter().enumerate() {
+        kernel_arg(arg).or_else(|why| check(&format!("{field}[{i}]"), false, why))?;
+    }
+    Ok(())
+}
+
+/// Says why `arg` can't be a word of a kernel's command line in a script of
+/// iPXE's, if it can't: iPXE expands `${…}`, ends a command at `&&`, `||` and
+/// `;`, and a line at a word that begins with `#`.
+pub fn kernel_arg(arg: &str) -> Result<(), &'static str> {
+    let fits = one_printable_line(arg)
+        && !arg.contains(char::is_whitespace)
+        && arg != ";"
+        && !arg.starts_with('#')
+        && !["${", "&&", "||"].iter().any(|token| arg.contains(token));
+    if fits {
+        Ok(())
+    } else {
+        Err("must be one word without ${, && and ||, not ; and not begin with #")
+    }
 }
 
 fn one_printable_line(text: &str) -> bool {
