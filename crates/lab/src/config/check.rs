@@ -282,6 +282,7 @@ fn targets(
             memory: checks.size(&raw.memory, Size::gib(2), Size::mib(512), "memory"),
             cpus: checks.cpus(raw.cpus.as_ref()),
             disk: checks.size(&raw.disk, Size::gib(8), Size::gib(1), "disk"),
+            boot: raw.boot.unwrap_or_default(),
             packages: packages(checks, &raw.packages),
             kernel_args: checks.kernel_args(&raw.kernel_args),
             templates: templates::check(checks, &raw.templates, project),

@@ -15,8 +15,8 @@ mod tests;
 
 pub use error::{ConfigError, Problem};
 pub use model::{
-    Auto, BackendChoice, DebianSource, DhcpServer, DistributionChoice, Install, Lab, Network,
-    Server, Target, UbuntuSource,
+    Auto, BackendChoice, BootWay, DebianSource, DhcpServer, DistributionChoice, Install, Lab,
+    Network, Server, Target, UbuntuSource,
 };
 pub use resolve::{Args, Command, Resolved, run};
 pub use size::Size;

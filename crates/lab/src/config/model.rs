@@ -56,6 +56,17 @@ impl DistributionChoice {
     }
 }
 
+/// How a target's firmware gets its boot program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootWay {
+    /// PXE: by TFTP.
+    #[default]
+    Pxe,
+    /// UEFI HTTP boot.
+    Http,
+}
+
 /// The DHCP server to install.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -190,6 +201,9 @@ pub struct Target {
     pub cpus: u32,
     /// Size of its disk.
     pub disk: Size,
+    /// How its firmware gets its boot program.
+    #[serde(default)]
+    pub boot: BootWay,
     /// Packages that cloud-init installs.
     pub packages: Vec<String>,
     /// More for the command line of its installer's kernel, after that of all.

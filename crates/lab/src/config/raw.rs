@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use protocol::{InstallMode, UnknownMachines};
 
-use super::model::{BackendChoice, DhcpServer, DistributionChoice};
+use super::model::{BackendChoice, BootWay, DhcpServer, DistributionChoice};
 
 pub(super) type Text = Option<Spanned<String>>;
 
@@ -85,6 +85,7 @@ pub(super) struct RawTarget {
     pub(super) memory: Text,
     pub(super) cpus: Option<Spanned<i64>>,
     pub(super) disk: Text,
+    pub(super) boot: Option<BootWay>,
     #[serde(default)]
     pub(super) packages: Vec<Spanned<String>>,
     pub(super) kernel_args: Text,
