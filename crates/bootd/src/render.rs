@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use protocol::{InstallMode, Mac, Machine, Plan, SeedUrls, Site};
+use protocol::{Mac, Machine, Plan, SeedUrls, Site};
 use serde_json::{Value, json};
 use tera::{Context, Tera};
 use thiserror::Error;
@@ -80,12 +80,13 @@ impl What {
     }
 
     /// The template it is rendered from.
-    fn template(self, site: &Site, machine: Option<&Machine>) -> String {
-        let usual = match (self, site.install.mode) {
-            (Self::Install, InstallMode::CloudInit) => "ipxe/install-cloud-init.ipxe.tera".into(),
-            _ if self.is_script() => format!("ipxe/{}.tera", self.name()),
-            _ => format!("cloud-init/{}.tera", self.name()),
+    fn template(self, machine: Option<&Machine>) -> String {
+        let folder = if self.is_script() {
+            "ipxe"
+        } else {
+            "cloud-init"
         };
+        let usual = format!("{folder}/{}.tera", self.name());
         machine
             .and_then(|machine| machine.templates.get(&usual).cloned())
             .unwrap_or(usual)
@@ -146,7 +147,7 @@ impl Templates {
 
     /// Renders `what` for a subject.
     pub fn render(&self, what: What, subject: &Subject) -> Result<String, RenderError> {
-        let template = what.template(subject.site, subject.machine);
+        let template = what.template(subject.machine);
         let own = subject
             .machine
             .and_then(|machine| self.own.get(&machine.mac));

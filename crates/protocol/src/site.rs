@@ -79,14 +79,13 @@ pub struct Install {
     pub kernel_args: Vec<String>,
 }
 
-/// How a machine is installed.
+/// How a machine is installed. There is one way; a file that asks for another
+/// is refused by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InstallMode {
     /// The installer in the initramfs streams the image to the disk.
     Stream,
-    /// The distribution's root over HTTP, and cloud-init installs.
-    CloudInit,
 }
 
 /// A zstd-compressed raw disk image below `/content/`.

@@ -32,15 +32,6 @@ impl Checks {
         self.problems.push(problem);
     }
 
-    /// How targets are installed: in one way, so far.
-    fn mode(&mut self, typed: Option<&Spanned<InstallMode>>) -> InstallMode {
-        if let Some(typed) = typed.filter(|mode| *mode.get_ref() == InstallMode::CloudInit) {
-            let message = "targets can't be installed by cloud-init yet; use \"stream\"";
-            self.add(Problem::new(typed.span(), message.to_owned()));
-        }
-        InstallMode::Stream
-    }
-
     /// The value that was typed, or `default` if none was or it is malformed.
     pub(super) fn value<T>(&mut self, typed: &Text, default: T) -> T
     where
@@ -177,7 +168,7 @@ impl Lab {
             uuid: identity(name, "vm/server"),
         };
         let install = Install {
-            mode: checks.mode(raw.install.mode.as_ref()),
+            mode: raw.install.mode.unwrap_or(InstallMode::Stream),
             kernel_args: checks.kernel_args(&raw.install.kernel_args),
             unknown_machines: raw
                 .server

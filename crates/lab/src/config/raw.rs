@@ -73,7 +73,7 @@ pub(super) struct RawDebian {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawInstall {
-    pub(super) mode: Option<Spanned<InstallMode>>,
+    pub(super) mode: Option<InstallMode>,
     pub(super) kernel_args: Text,
 }
 

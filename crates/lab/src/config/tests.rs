@@ -90,6 +90,7 @@ fn a_misspelt_key_is_shown_with_the_nearest_name() {
     assert_snapshot!(refused("[network]\nsubnt = \"10.0.0.0/24\"\n"));
     assert_snapshot!(refused("[server]\ndhcp = \"isc-dhcp\"\n"));
     assert_snapshot!(refused("[[target]]\nfrobnicate = 1\n"));
+    assert_snapshot!("mode", refused("[install]\nmode = \"cloud-init\"\n"));
     assert_snapshot!("boot", refused("[[target]]\nboot = \"tftp\"\n"));
     assert_snapshot!(refused("[server]\ncpus = \"two\"\n"));
     assert_snapshot!(refused("[server\ncpus = 2\n"));
