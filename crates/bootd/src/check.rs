@@ -90,6 +90,7 @@ pub fn unnamed(mac: Mac) -> Machine {
         name,
         mac,
         packages: Vec::new(),
+        kernel_args: Vec::new(),
         disk: "auto".into(),
         extra: serde_json::Map::new(),
         templates: std::collections::BTreeMap::new(),

@@ -1,8 +1,8 @@
 //! Templates and a machine become scripts and cloud-init's files.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
-use protocol::{InstallMode, Mac, Machine, Plan, SeedUrls, Site};
+use protocol::{Mac, Machine, Plan, SeedUrls, Site};
 use serde_json::{Value, json};
 use tera::{Context, Tera};
 use thiserror::Error;
@@ -80,12 +80,13 @@ impl What {
     }
 
     /// The template it is rendered from.
-    fn template(self, site: &Site, machine: Option<&Machine>) -> String {
-        let usual = match (self, site.install.mode) {
-            (Self::Install, InstallMode::CloudInit) => "ipxe/install-cloud-init.ipxe.tera".into(),
-            _ if self.is_script() => format!("ipxe/{}.tera", self.name()),
-            _ => format!("cloud-init/{}.tera", self.name()),
+    fn template(self, machine: Option<&Machine>) -> String {
+        let folder = if self.is_script() {
+            "ipxe"
+        } else {
+            "cloud-init"
         };
+        let usual = format!("{folder}/{}.tera", self.name());
         machine
             .and_then(|machine| machine.templates.get(&usual).cloned())
             .unwrap_or(usual)
@@ -123,37 +124,85 @@ impl From<tera::Error> for RenderError {
 }
 
 /// The templates of a site.
-pub struct Templates(Tera);
+pub struct Templates {
+    /// For machines without templates of their own.
+    common: Tera,
+    /// For those that have some.
+    own: BTreeMap<Mac, Tera>,
+}
 
 impl Templates {
-    /// Parses templates, each a name and a text.
-    pub fn parse(sources: &[(String, String)]) -> Result<Self, RenderError> {
-        let mut tera = Tera::new();
-        filters::register(&mut tera);
-        tera.add_raw_templates(
-            sources
-                .iter()
-                .map(|(name, text)| (name.as_str(), text.as_str())),
-        )?;
-        Ok(Self(tera))
+    /// Parses templates, each a name and a text, for all `machines`.
+    pub fn parse(sources: &[(String, String)], machines: &[Machine]) -> Result<Self, RenderError> {
+        let own = machines
+            .iter()
+            .filter(|machine| !machine.templates.is_empty());
+        Ok(Self {
+            common: tera(common(sources))?,
+            own: own
+                .map(|machine| Ok((machine.mac, tera(stand_ins(sources, machine))?)))
+                .collect::<Result<_, RenderError>>()?,
+        })
     }
 
     /// Renders `what` for a subject.
     pub fn render(&self, what: What, subject: &Subject) -> Result<String, RenderError> {
-        let template = what.template(subject.site, subject.machine);
-        if !self.0.contains_template(&template) {
+        let template = what.template(subject.machine);
+        let own = subject
+            .machine
+            .and_then(|machine| self.own.get(&machine.mac));
+        let tera = own.unwrap_or(&self.common);
+        if !tera.contains_template(&template) {
             return Err(RenderError {
                 message: format!("there is no template {template} in the site"),
             });
         }
         let context = Context::from_serialize(&subject.context())?;
-        Ok(self.0.render(&template, &context)?)
+        Ok(tera.render(&template, &context)?)
     }
+}
+
+/// Parses templates that may include each other.
+fn tera<'a>(sources: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Tera, RenderError> {
+    let mut tera = Tera::new();
+    filters::register(&mut tera);
+    tera.add_raw_templates(sources)?;
+    Ok(tera)
+}
+
+/// All but those that are some machine's own.
+fn common(sources: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    sources
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .filter(|(name, _)| !name.starts_with("machines/"))
+}
+
+/// What `machine` sees: its own templates by their names, so that an error names
+/// the right file, and under the names of those they stand in for, so that they
+/// are what is included.
+fn stand_ins<'a>(
+    sources: &'a [(String, String)],
+    machine: &'a Machine,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let text = |wanted: &str| {
+        let found = sources.iter().find(|(name, _)| name == wanted)?;
+        Some(found.1.as_str())
+    };
+    let own = machine.templates.values();
+    let own = own.filter_map(move |name| Some((name.as_str(), text(name)?)));
+    let usual = common(sources).filter(|(name, _)| !machine.templates.values().any(|o| o == name));
+    own.chain(usual.map(move |(name, common)| {
+        let own = machine.templates.get(name).and_then(|own| text(own));
+        (name, own.unwrap_or(common))
+    }))
 }
 
 impl fmt::Debug for Templates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.get_template_names()).finish()
+        f.debug_list()
+            .entries(self.common.get_template_names())
+            .finish()
     }
 }
 
@@ -210,6 +259,7 @@ impl Subject<'_> {
                 "mac": machine.mac,
                 "hostname": machine.hostname,
                 "packages": machine.packages,
+                "kernel_args": machine.kernel_args,
                 "disk": machine.disk,
                 "extra": machine.extra,
             });

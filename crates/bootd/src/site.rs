@@ -47,7 +47,8 @@ impl From<std::io::Error> for LoadError {
 }
 
 impl LoadedSite {
-    /// Reads the site in `folder`: `site.json`, `ipxe/*.tera`, `cloud-init/*.tera`.
+    /// Reads the site in `folder`: `site.json`, `ipxe/*.tera`, `cloud-init/*.tera`
+    /// and `machines/*/*.tera`.
     pub fn read(folder: &Path) -> Result<Self, LoadError> {
         let path = folder.join("site.json");
         let json = fs::read_to_string(&path)?;
@@ -55,29 +56,43 @@ impl LoadedSite {
             path: path.display().to_string(),
             error: Arc::new(error),
         })?;
-        let templates = Templates::parse(&sources(folder)?).map_err(LoadError::Template)?;
+        let templates =
+            Templates::parse(&sources(folder)?, &site.machines).map_err(LoadError::Template)?;
         Ok(Self { site, templates })
     }
 }
 
 /// The name and text of every template below `folder`.
 fn sources(folder: &Path) -> Result<Vec<(String, String)>, LoadError> {
-    let mut sources = Vec::new();
-    for part in ["ipxe", "cloud-init"] {
-        for entry in fs::read_dir(folder.join(part))? {
-            let entry = entry?;
-            let path = entry.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "tera")
-            {
-                let name = format!("{part}/{}", entry.file_name().to_string_lossy());
-                sources.push((name, fs::read_to_string(&path)?));
-            }
-        }
+    let templates = files(folder)?
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|it| it == "tera"));
+    templates
+        .map(|path| {
+            let name = path.strip_prefix(folder).unwrap_or(&path);
+            Ok((name.display().to_string(), fs::read_to_string(&path)?))
+        })
+        .collect()
+}
+
+/// The files in the folders of a site, sorted.
+fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let in_folder = |folder: &Path| {
+        let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+        entries.collect::<std::io::Result<Vec<_>>>()
+    };
+    let mut folders = vec![folder.join("ipxe"), folder.join("cloud-init")];
+    // there only if a machine has templates of its own
+    let machines = folder.join("machines");
+    if machines.is_dir() {
+        folders.extend(in_folder(&machines)?);
     }
-    sources.sort();
-    Ok(sources)
+    let mut files = Vec::new();
+    for folder in folders {
+        files.extend(in_folder(&folder)?);
+    }
+    files.sort();
+    Ok(files)
 }
 
 type Loaded = Result<Arc<LoadedSite>, LoadError>;
@@ -126,13 +141,8 @@ struct Fingerprint(PathBuf, Vec<(PathBuf, u64, Option<SystemTime>)>);
 
 impl Fingerprint {
     fn of(folder: &Path) -> std::io::Result<Self> {
-        let mut files = vec![folder.join("site.json")];
-        for part in ["ipxe", "cloud-init"] {
-            for entry in fs::read_dir(folder.join(part))? {
-                files.push(entry?.path());
-            }
-        }
-        files.sort();
+        let mut files = files(folder)?;
+        files.push(folder.join("site.json"));
         let stat = |path: PathBuf| {
             let meta = fs::metadata(&path)?;
             Ok((path, meta.len(), meta.modified().ok()))

@@ -53,6 +53,25 @@ fn every_file_of_a_machine() {
 }
 
 #[test]
+fn kernel_arguments_are_those_of_all_and_then_the_machines_own() {
+    let mut site = Site::new();
+    site.json["machines"][0]["kernel-args"] = serde_json::json!(["lab.on-failure=halt", "a=\"b"]);
+    site.push(|_| ());
+    let loaded = LoadedSite::read(&site.current()).unwrap();
+    let kernel = |machine| {
+        let script = render(&loaded, What::Install, Some(machine));
+        let line = script.lines().find(|line| line.starts_with("kernel "));
+        line.unwrap()
+            .split_once(" lab.gateway=")
+            .unwrap()
+            .1
+            .to_owned()
+    };
+    insta::assert_snapshot!(kernel(&loaded.site.machines[0]), @r#"${lab-gateway} quiet lab.on-failure=halt a="b || goto nokernel"#);
+    insta::assert_snapshot!(kernel(&loaded.site.machines[1]), @"${lab-gateway} quiet || goto nokernel");
+}
+
+#[test]
 fn every_file_of_no_machine() {
     let site = Site::new();
     let loaded = LoadedSite::read(&site.current()).unwrap();

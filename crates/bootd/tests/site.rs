@@ -154,6 +154,45 @@ fn a_machine_may_have_templates_of_its_own() {
     assert!(user_data("52-54-00-4c-42-02").contains("lab-report"));
 }
 
+#[test]
+fn a_machines_own_folder_stands_in_also_where_it_is_included() {
+    let (mut site, state) = (Site::new(), tempfile::tempdir().unwrap());
+    site.json["machines"][0]["templates"] = json!({
+        "cloud-init/lab-report.py.tera": "machines/target1/lab-report.py.tera",
+        "ipxe/install.ipxe.tera": "machines/target1/install.ipxe.tera",
+    });
+    site.push(|folder| {
+        let own = folder.join("machines/target1");
+        fs::create_dir_all(&own).unwrap();
+        fs::write(own.join("lab-report.py.tera"), "# of target1\n").unwrap();
+        fs::write(own.join("install.ipxe.tera"), "#!ipxe\nexit 1\n").unwrap();
+    });
+    let bootd = Bootd::start(&site, state.path());
+    let user_data = |mac| bootd.get(&format!("/cloud-init/{mac}/user-data")).body;
+    let other = "52-54-00-4c-42-02";
+    assert!(user_data(MAC).contains("      # of target1\n"));
+    assert!(user_data(other).contains("Waits until cloud-init has ended"));
+    let script = |mac| bootd.get(&format!("/ipxe/{mac}")).body;
+    assert_eq!(script(MAC), "#!ipxe\nexit 1\n");
+    assert!(script(other).contains("installing target2"));
+
+    // an edit in place counts, and an error names the file that it is in
+    let path = site.current().join("machines/target1/install.ipxe.tera");
+    fs::write(&path, "#!ipxe\n{{ nope }}\n").unwrap();
+    let said = script(MAC);
+    assert!(
+        said.contains("machines/target1/install.ipxe.tera:2:4"),
+        "{said}"
+    );
+    assert!(script(other).contains("installing target2"));
+    fs::write(&path, "#!ipxe\n{% if %}\n").unwrap();
+    let said = script(MAC);
+    assert!(
+        said.contains("machines/target1/install.ipxe.tera:2:"),
+        "{said}"
+    );
+}
+
 fn bootd(args: &[&str]) -> (Option<i32>, String, String) {
     let out = Command::new(env!("CARGO_BIN_EXE_bootd"))
         .args(args)

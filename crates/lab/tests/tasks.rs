@@ -33,3 +33,19 @@ fn every_task_is_checked_or_says_why_not() {
         "{checked} are checked, {said} say why not"
     );
 }
+
+/// Wherever below `cloud-init/` a target's own templates are, an edit of them
+/// is noticed by the task that checks the folder and by the one that copies it.
+#[test]
+fn targets_own_templates_are_inputs() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tasks");
+    for (file, name) in [("server.toml", "config"), ("targets.toml", "site")] {
+        let text: toml::Table = fs::read_to_string(folder.join(file))
+            .unwrap()
+            .parse()
+            .unwrap();
+        let inputs = text["task"][name]["inputs"].as_array().unwrap();
+        let all = toml::Value::from("cloud-init/**");
+        assert!(inputs.contains(&all), "{name}: {inputs:?}");
+    }
+}

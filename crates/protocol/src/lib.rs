@@ -18,5 +18,7 @@ pub use event::{Event, EventPage, EventReport, Progress};
 pub use mac::{InvalidMac, Mac};
 pub use machine::{MachineState, MachineStatus, Stage};
 pub use plan::{Plan, SeedUrls};
-pub use site::{Image, Install, InstallMode, Machine, Network, Site, SiteError, UnknownMachines};
+pub use site::{
+    Image, Install, InstallMode, Machine, Network, Site, SiteError, UnknownMachines, kernel_arg,
+};
 pub use text::one_line;

@@ -10,6 +10,8 @@ use crate::{Digest, Mac};
 
 mod validate;
 
+pub use validate::kernel_arg;
+
 /// `site.json`, written by the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -77,14 +79,13 @@ pub struct Install {
     pub kernel_args: Vec<String>,
 }
 
-/// How a machine is installed.
+/// How a machine is installed. There is one way; a file that asks for another
+/// is refused by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InstallMode {
     /// The installer in the initramfs streams the image to the disk.
     Stream,
-    /// The distribution's root over HTTP, and cloud-init installs.
-    CloudInit,
 }
 
 /// A zstd-compressed raw disk image below `/content/`.
@@ -114,6 +115,9 @@ pub struct Machine {
     /// Packages that cloud-init installs.
     #[serde(default)]
     pub packages: Vec<String>,
+    /// More for its installer's kernel's command line, after that of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_args: Vec<String>,
     /// The disk to install on, as `/dev/vda`; `auto` if left out.
     #[serde(default = "auto")]
     pub disk: String,
@@ -121,7 +125,8 @@ pub struct Machine {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extra: Map<String, Value>,
     /// Templates of this machine's own: from a template's usual path in the
-    /// site, as `cloud-init/user-data.tera`, to the one that is taken instead.
+    /// site, as `cloud-init/user-data.tera`, to the one that is taken instead,
+    /// as `machines/target1/user-data.tera`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub templates: BTreeMap<String, String>,
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::Ipv4Addr;
 use std::ops::Range;
+use std::path::Path;
 use std::str::FromStr;
 
 use protocol::{InstallMode, Mac, UnknownMachines};
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use super::error::{ConfigError, Problem, from_toml};
 use super::model::{Auto, DebianSource, Install, Lab, Server, Target, UbuntuSource};
 use super::raw::{Raw, RawTarget, Text};
-use super::{Size, network};
+use super::{Size, extra, network, templates};
 
 /// Names that the lab uses for itself: the server's, and those of the sockets
 /// in its folder, where a target's port of the hub has one by the target's name.
@@ -30,15 +31,6 @@ pub(super) struct Checks {
 impl Checks {
     pub(super) fn add(&mut self, problem: Problem) {
         self.problems.push(problem);
-    }
-
-    /// How targets are installed: in one way, so far.
-    fn mode(&mut self, typed: Option<&Spanned<InstallMode>>) -> InstallMode {
-        if let Some(typed) = typed.filter(|mode| *mode.get_ref() == InstallMode::CloudInit) {
-            let message = "targets can't be installed by cloud-init yet; use \"stream\"";
-            self.add(Problem::new(typed.span(), message.to_owned()));
-        }
-        InstallMode::Stream
     }
 
     /// The value that was typed, or `default` if none was or it is malformed.
@@ -112,6 +104,31 @@ impl Checks {
         word.clone()
     }
 
+    /// Words for a kernel's command line, which iPXE passes on.
+    fn kernel_args(&mut self, typed: &Text) -> Vec<String> {
+        let Some(typed) = typed else {
+            return Vec::new();
+        };
+        let text = typed.get_ref();
+        if text.contains(char::is_control) {
+            self.add(Problem::new(
+                typed.span(),
+                "kernel-args must be one line, without control characters",
+            ));
+            return Vec::new();
+        }
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        for word in &words {
+            if let Err(why) = protocol::kernel_arg(word) {
+                self.add(Problem::new(
+                    typed.span(),
+                    format!("kernel-args: {word:?} {why}, which iPXE takes for its own"),
+                ));
+            }
+        }
+        words
+    }
+
     fn finish(mut self, file: &str, text: &str) -> Result<(), ConfigError> {
         if self.problems.is_empty() {
             return Ok(());
@@ -126,8 +143,20 @@ pub(super) fn span(typed: &Text) -> Range<usize> {
 }
 
 impl Lab {
-    /// Reads `text`, which came from `file`, for the lab called `name`.
+    /// Reads `text`, which came from `file`, for the lab called `name`. Folders
+    /// that it names are not looked into.
     pub fn parse(text: &str, file: &str, name: &str, auto: Auto) -> Result<Self, ConfigError> {
+        Self::parse_in(None, text, file, name, auto)
+    }
+
+    /// The same, with folders looked into that are in `project`, if that is known.
+    pub fn parse_in(
+        project: Option<&Path>,
+        text: &str,
+        file: &str,
+        name: &str,
+        auto: Auto,
+    ) -> Result<Self, ConfigError> {
         let raw: Raw = toml::from_str(text)
             .map_err(|error| ConfigError::new(file, text, vec![from_toml(&error)]))?;
         let mut checks = Checks::default();
@@ -140,7 +169,8 @@ impl Lab {
             uuid: identity(name, "vm/server"),
         };
         let install = Install {
-            mode: checks.mode(raw.install.mode.as_ref()),
+            mode: raw.install.mode.unwrap_or(InstallMode::Stream),
+            kernel_args: checks.kernel_args(&raw.install.kernel_args),
             unknown_machines: raw
                 .server
                 .unknown_machines
@@ -162,7 +192,7 @@ impl Lab {
         let implied = [Spanned::new(0..0, RawTarget::example())];
         let typed = raw.target.as_deref().unwrap_or(&implied);
         let own = [network.server_mac, network.uplink_mac];
-        let targets = targets(&mut checks, typed, name, own);
+        let targets = targets(&mut checks, typed, name, own, project);
         checks.finish(file, text)?;
         Ok(Self {
             network,
@@ -188,6 +218,7 @@ fn targets(
     typed: &[Spanned<RawTarget>],
     lab: &str,
     own: [Mac; 2],
+    project: Option<&Path>,
 ) -> Vec<Target> {
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut macs: HashMap<Mac, String> = HashMap::new();
@@ -243,7 +274,11 @@ fn targets(
             memory: checks.size(&raw.memory, Size::gib(2), Size::mib(512), "memory"),
             cpus: checks.cpus(raw.cpus.as_ref()),
             disk: checks.size(&raw.disk, Size::gib(8), Size::gib(1), "disk"),
+            boot: raw.boot.unwrap_or_default(),
             packages: packages(checks, &raw.packages),
+            kernel_args: checks.kernel_args(&raw.kernel_args),
+            templates: templates::check(checks, &raw.templates, project),
+            extra: extra::check(checks, raw.extra.as_ref()),
             uuid: identity(lab, &format!("vm/{name}")),
             serial: format!("lab-{lab}-{name}"),
             name,

@@ -137,8 +137,12 @@ fn nearest(message: &str) -> Option<&str> {
         return None;
     }
     let mut quoted = message.split('`').skip(1).step_by(2);
-    let found = quoted.next()?;
-    quoted
+    closest(quoted.next()?, quoted)
+}
+
+/// The one of `names` closest to the one that was found, if any is close.
+pub(super) fn closest<'a>(found: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names
         .map(|name| {
             let distance = strsim::damerau_levenshtein(found, name);
             (if name.starts_with(found) { 0 } else { distance }, name)

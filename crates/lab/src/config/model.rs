@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use protocol::{InstallMode, Mac, UnknownMachines};
@@ -53,6 +54,17 @@ impl DistributionChoice {
             Self::Debian => Distribution::Debian,
         }
     }
+}
+
+/// How a target's firmware gets its boot program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootWay {
+    /// PXE: by TFTP.
+    #[default]
+    Pxe,
+    /// UEFI HTTP boot.
+    Http,
 }
 
 /// The DHCP server to install.
@@ -154,6 +166,9 @@ pub struct DebianSource {
 pub struct Install {
     /// How targets are installed.
     pub mode: InstallMode,
+    /// More for the command line of the installer's kernel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_args: Vec<String>,
     /// What machines that are not listed are told.
     pub unknown_machines: UnknownMachines,
     /// What is installed, on the server too.
@@ -186,12 +201,25 @@ pub struct Target {
     pub cpus: u32,
     /// Size of its disk.
     pub disk: Size,
+    /// How its firmware gets its boot program.
+    #[serde(default)]
+    pub boot: BootWay,
     /// Packages that cloud-init installs.
     pub packages: Vec<String>,
+    /// More for the command line of its installer's kernel, after that of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_args: Vec<String>,
+    /// The folder, in the project, of templates that stand in for the usual
+    /// ones; see [`usual_template`](super::usual_template).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub templates: Option<String>,
     /// The identity that its firmware tells.
     pub uuid: Uuid,
     /// The serial number that its firmware tells.
     pub serial: String,
+    /// What the lab's own templates see as `machine.extra`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
 }
 
 /// All of `lab.toml`, for the lab of one name.

@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use protocol::{InstallMode, UnknownMachines};
 
-use super::model::{BackendChoice, DhcpServer, DistributionChoice};
+use super::model::{BackendChoice, BootWay, DhcpServer, DistributionChoice};
 
 pub(super) type Text = Option<Spanned<String>>;
 
@@ -71,19 +71,24 @@ pub(super) struct RawDebian {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawInstall {
-    pub(super) mode: Option<Spanned<InstallMode>>,
+    pub(super) mode: Option<InstallMode>,
+    pub(super) kernel_args: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawTarget {
     pub(super) name: Text,
     pub(super) mac: Text,
     pub(super) memory: Text,
     pub(super) cpus: Option<Spanned<i64>>,
     pub(super) disk: Text,
+    pub(super) boot: Option<BootWay>,
     #[serde(default)]
     pub(super) packages: Vec<Spanned<String>>,
+    pub(super) kernel_args: Text,
+    pub(super) templates: Text,
+    pub(super) extra: Option<Spanned<toml::Table>>,
 }

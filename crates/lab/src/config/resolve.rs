@@ -82,7 +82,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 fn read(path: &Path, name: &str, auto: Auto) -> anyhow::Result<Lab> {
     let text =
         fs_err::read_to_string(path).context("lab.toml is the file that describes the lab")?;
-    Ok(Lab::parse(&text, &path.display().to_string(), name, auto)?)
+    // an empty path is the working directory as well
+    let project = path.parent();
+    let file = path.display().to_string();
+    Ok(Lab::parse_in(project, &text, &file, name, auto)?)
 }
 
 /// A folder with resolved files.

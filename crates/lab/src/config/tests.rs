@@ -90,6 +90,8 @@ fn a_misspelt_key_is_shown_with_the_nearest_name() {
     assert_snapshot!(refused("[network]\nsubnt = \"10.0.0.0/24\"\n"));
     assert_snapshot!(refused("[server]\ndhcp = \"isc-dhcp\"\n"));
     assert_snapshot!(refused("[[target]]\nfrobnicate = 1\n"));
+    assert_snapshot!("mode", refused("[install]\nmode = \"cloud-init\"\n"));
+    assert_snapshot!("boot", refused("[[target]]\nboot = \"tftp\"\n"));
     assert_snapshot!(refused("[server]\ncpus = \"two\"\n"));
     assert_snapshot!(refused("[server\ncpus = 2\n"));
 }
@@ -173,4 +175,100 @@ fn a_smaller_subnet_has_a_range_that_fits() {
     assert_eq!(lab.network.server.to_string(), "172.20.0.1");
     assert_eq!(lab.network.dhcp_start.to_string(), "172.20.0.5");
     assert_eq!(lab.network.dhcp_end.to_string(), "172.20.0.11");
+}
+
+#[test]
+fn own_templates_are_a_folder_below_cloud_init() {
+    let refused = |folder: &str| refused(&format!("[[target]]\ntemplates = {folder:?}\n"));
+    let one = |folder: &str| refused(folder).lines().next().unwrap().to_owned();
+    assert_snapshot!(refused("../elsewhere"));
+    assert_snapshot!(refused("racks/two"));
+    assert_snapshot!(one("cloud-init/../../x"), @r#"lab.toml:2:13: templates: "cloud-init/../../x" leads out of the project"#);
+    assert_snapshot!(one("/etc"), @r#"lab.toml:2:13: templates: "/etc" leads out of the project"#);
+    assert_snapshot!(one("cloud-init/"), @r#"lab.toml:2:13: templates: "cloud-init" is not a folder below cloud-init/"#);
+    assert_snapshot!(one("cloud-init//x"), @r#"lab.toml:2:13: templates: "cloud-init//x" is not a folder below cloud-init/"#);
+    assert_snapshot!(one("cloud-init/.git"), @r#"lab.toml:2:13: templates: "cloud-init/.git" is not a folder below cloud-init/"#);
+    assert_snapshot!(one("cloud-init/server"), @"lab.toml:2:13: templates: cloud-init/server is the provisioning server's own");
+    let good = parse("[[target]]\ntemplates = 'cloud-init/racks/two/'\n");
+    assert_eq!(
+        good.targets[0].templates.as_deref(),
+        Some("cloud-init/racks/two")
+    );
+}
+
+#[test]
+fn own_templates_stand_in_for_what_is_there() {
+    let project = tempfile::tempdir().unwrap();
+    let put = |file: &str| {
+        let path = project.path().join("cloud-init").join(file);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, "").unwrap();
+    };
+    for file in ["user-data", "meta-data", "lab-report.py"] {
+        put(&format!("target/{file}.tera"));
+    }
+    let parse = |folder: &str| {
+        let text = format!("[[target]]\n[[target]]\ntemplates = 'cloud-init/{folder}'\n");
+        let lab = Lab::parse_in(Some(project.path()), &text, "lab.toml", "lab", AUTO);
+        lab.map_err(|error| error.to_string())
+    };
+    put("rack2/user-data.tera");
+    put("rack2/lab-report.py.tera");
+    put("rack2/install.ipxe.tera");
+    put("rack2/user-data.tera~");
+    put("rack2/.user-data.tera.swp");
+    parse("rack2").unwrap();
+    assert_snapshot!(parse("rak2").unwrap_err());
+    put("rack2/user-date.tera");
+    assert_snapshot!(parse("rack2").unwrap_err());
+    // asked for before it is known who asks
+    put("rack3/boot.ipxe.tera");
+    assert_snapshot!(parse("rack3").unwrap_err());
+    fs_err::create_dir_all(project.path().join("cloud-init/empty")).unwrap();
+    assert_snapshot!(parse("empty").unwrap_err());
+}
+
+/// TOML's kinds of values, as templates see them and as they are kept between.
+#[test]
+fn extra_is_any_table() {
+    let lab = parse(
+        r#"
+[[target]]
+[target.extra]
+role = "db: \"1\" # {{ x }}"
+rack-unit = 12
+share = 0.5
+spare = false
+since = 2026-11-25
+disks = ["sdb", { name = "sdc", size = 4 }]
+limits = { nofile = 1024, none = {} }
+"#,
+    );
+    let target = &lab.targets[0];
+    assert_snapshot!(serde_json::to_string_pretty(&target.extra).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let resolved = Resolved::new(dir.path());
+    resolved.write(&lab).unwrap();
+    assert_eq!(resolved.target("target1").unwrap(), *target);
+    assert!(parse("").targets[0].extra.is_empty());
+    assert_snapshot!(refused("[[target]]\nextra = { a = [{ b = nan }] }\n"));
+    assert_snapshot!(refused("[[target]]\nextra = \"role\"\n"));
+}
+
+#[test]
+fn kernel_arguments_are_words_on_one_line() {
+    let text = "[install]\nkernel-args = ' lab.on-failure=halt  loglevel=7 '\n[[target]]\nkernel-args = \"dyndbg=\\\"file a +p\\\"\"\n";
+    let lab = parse(text);
+    assert_eq!(
+        lab.install.kernel_args,
+        ["lab.on-failure=halt", "loglevel=7"]
+    );
+    assert_eq!(lab.targets[0].kernel_args, ["dyndbg=\"file", "a", "+p\""]);
+    assert_eq!(parse("").install.kernel_args, [""; 0]);
+    let refused = |args: &str| refused(&format!("[install]\nkernel-args = \"{args}\"\n"));
+    assert_snapshot!(refused("quiet\\nshell"));
+    assert_snapshot!(refused("a ${net0/ip} && # b"));
+    for args in ["a\\tb", "a \\u0000 b", "a\\u007f", "a || b", "a ; b", "#a"] {
+        refused(args);
+    }
 }

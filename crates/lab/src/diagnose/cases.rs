@@ -8,6 +8,9 @@ use crate::target::{Console, Meaning, Point, Track};
 
 const NBP: &str = ">>Start PXE over IPv4.\r\n  Station IP address is 192.168.105.100\r\n\r\n  Server IP address is 192.168.105.1\r\n  NBP filename is ipxe.efi\r\n";
 const LOADED: &str = "  NBP filesize is 1024 Bytes\r\n Downloading NBP file...\r\n\r\n  NBP file downloaded successfully.\r\nBdsDxe: loading Boot0002 \"UEFI PXEv4 (MAC:5254004C4201)\" from PciRoot(0x0)/Pci(0x3,0x0)/MAC(5254004C4201,0x1)/IPv4(0.0.0.0,0x0,DHCP,0.0.0.0,0.0.0.0,0.0.0.0)\r\n";
+/// Of a machine without PXE; as edk2's `HttpBootDxe` has the texts.
+const BY_HTTP: &str = ">>Start HTTP Boot over IPv4.....\r\n  Station IP address is 192.168.105.100\r\n\r\n  URI: http://192.168.105.1/boot/ipxe.efi\r\n";
+const LOADED_BY_HTTP: &str = "  File Size: 1044480 Bytes\r\n\r  Downloading...1%\r  Downloading...99%\r  Downloading...100%\r\n";
 const DISK_IS_BLANK: &str = "\u{1b}[2J\u{1b}[01;01H\u{1b}[=3hBdsDxe: failed to load Boot0001 \"UEFI Misc Device\" from PciRoot(0x0)/Pci(0x2,0x0): Not Found\r\n";
 const IPXE: &str = "iPXE initialising devices...ok\r\n\r\niPXE 1.21.1+ -- Open Source Network Boot Firmware -- https://ipxe.org\r\nConfiguring (net0 52:54:00:4c:42:01)...... ok\r\n";
 const DISCOVER: Line2 = (Source::Dhcp, "DHCPDISCOVER from 52:54:00:4c:42:01 via lab0");
@@ -94,6 +97,53 @@ fn a_tftp_server_that_does_not_answer_or_has_no_such_file() {
     assert_eq!(
         said(&missing, &[], None),
         "tftp-no-file by serial: PXE-E23: Client received TFTP error from server."
+    );
+}
+
+#[test]
+fn a_web_server_that_does_not_give_the_boot_program() {
+    let of = |text: &str, others: &[Line2]| said(&[DISK_IS_BLANK, BY_HTTP, text], others, None);
+    let missing = "\r\n  Client Error: 404 Not Found\r\n  Error: Could not retrieve NBP file size from HTTP server.\r\n";
+    assert_eq!(
+        of(missing, &[DISCOVER, OFFER]),
+        "http-boot-no-file by serial: Client Error: 404 Not Found"
+    );
+    let log = (Source::Nginx, "404 HEAD /boot/ipxe.efi (0 bytes)");
+    assert!(of("", &[log]).starts_with("http-boot-no-file by nginx"));
+    for silent in [
+        "Could not retrieve NBP file size from HTTP server.",
+        "Could not establish connection with HTTP server.",
+        "Server response timeout.",
+    ] {
+        let line = format!("Error: {silent}");
+        assert_eq!(
+            of(&format!("\r\n  {line}\r\n"), &[DISCOVER, OFFER]),
+            format!("http-boot-no-answer by serial: {line}")
+        );
+    }
+    let down = (Source::Nginx, "nginx.service is failed");
+    assert!(of("", &[down]).starts_with("http-boot-down by nginx"));
+    let only = "\r\n  Error: Access forbidden, only HTTPS connection is allowed.\r\n";
+    assert!(of(only, &[]).starts_with("http-boot-refused by serial"));
+    // one without an address got no offer, and has no need of TFTP
+    let tftp = (Source::Tftp, "tftpd-hpa.service is failed");
+    assert_eq!(
+        said(&[">>Start HTTP Boot over IPv4.....\r\n"], &[tftp], None),
+        "no-offer by nothing"
+    );
+    // what is tried after PXE is not what is wrong
+    let after = [
+        NBP,
+        "  PXE-E23: Client received TFTP error from server.\r\n\r\n",
+        BY_HTTP,
+        missing,
+    ];
+    assert!(said(&after, &[], None).starts_with("tftp-no-file by serial"));
+    assert!(said(&[NBP], &[tftp], None).starts_with("tftp-down by tftp"));
+    let unsupported = "BdsDxe: failed to load Boot0002 \"UEFI HTTPv4 (MAC:5254004C4201)\" from PciRoot(0x0)/Pci(0x3,0x0): Unsupported\r\n";
+    assert!(
+        said(&[BY_HTTP, LOADED_BY_HTTP, unsupported], &[], None)
+            .starts_with("wrong-architecture by serial")
     );
 }
 

@@ -28,6 +28,7 @@ const SIGNS: &[(&str, Meaning)] = &[
     (">>Start PXE over IPv4", Reached(Point::NetworkBoot)),
     (">>Start HTTP Boot over IPv4", Reached(Point::NetworkBoot)),
     ("NBP file downloaded successfully", Reached(Point::Loader)),
+    ("Downloading...100%", Reached(Point::Loader)),
     ("iPXE 1.", Reached(Point::Ipxe)),
     ("iPXE initialising devices", Reached(Point::Ipxe)),
     ("lab: initramfs started", Reached(Point::Installer)),

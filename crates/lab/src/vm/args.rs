@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::config;
+use crate::config::{self, BootWay};
 use crate::host::{AccelKind, Arch, Host, Os};
 use crate::net;
 
@@ -143,6 +143,12 @@ pub fn target(spec: &TargetSpec<'_>) -> Vec<String> {
         .opt("device", "virtio-blk-pci,drive=disk,bootindex=0,serial=disk");
     net::target_segment(&mut line, host, network, &target.name);
     line.opt("device", nic("lab", target.mac, Some(1)));
+    if target.boot == BootWay::Http {
+        // Of one card the firmware tries PXE first and HTTP next, and QEMU's
+        // bootindex is the card's; without PXE, HTTP is first (edk2's
+        // NetworkPkg/Library/PxeBcPcdProducerLib).
+        line.opt("fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=no");
+    }
     balloon(&mut line);
     line.0
 }

@@ -67,7 +67,10 @@ fn server_line(host: &Host, backend: Backend, content: bool) -> String {
 }
 
 fn target_line(host: &Host, backend: Backend) -> String {
-    let lab = lab(backend);
+    line_of(host, &lab(backend))
+}
+
+fn line_of(host: &Host, lab: &Lab) -> String {
     show(&target(&TargetSpec {
         host,
         network: &lab.network,
@@ -80,6 +83,26 @@ fn linux_tcg_hub() {
     let host = host(Os::Linux, AccelKind::Tcg);
     assert_snapshot!(server_line(&host, Backend::Hub, true));
     assert_snapshot!(target_line(&host, Backend::Hub));
+}
+
+/// By PXE is how it always was: memory that was saved belongs to a command line.
+#[test]
+fn by_http_there_is_one_option_more() {
+    let host = host(Os::Linux, AccelKind::Tcg);
+    let boots = |boot: &str| {
+        let auto = Auto {
+            backend: Backend::Hub,
+            distribution: Distribution::Debian,
+        };
+        let text = format!("[[target]]\nboot = {boot:?}\n");
+        line_of(&host, &Lab::parse(&text, "lab.toml", "lab", auto).unwrap())
+    };
+    let pxe = boots("pxe");
+    assert_eq!(pxe, target_line(&host, Backend::Hub));
+    let http = boots("http");
+    let more = "\n  -fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=no";
+    assert_eq!(http.replace(more, ""), pxe);
+    assert_snapshot!(http);
 }
 
 #[test]

@@ -104,14 +104,35 @@ fn values_that_could_break_out_of_a_script_are_refused() {
             json!({"cloud-init/user-data.tera": "../x.tera"}),
         ),
         ("templates", json!({"user-data": "cloud-init/x.tera"})),
+        (
+            "templates",
+            json!({"cloud-init/user-data.tera": "machines/../x.tera"}),
+        ),
+        (
+            "templates",
+            json!({"cloud-init/user-data.tera": "machines/target1/.x.tera"}),
+        ),
+        (
+            "templates",
+            json!({"machines/target1/x.tera": "cloud-init/x.tera"}),
+        ),
     ] {
         let mut site = good();
         site["machines"][0][key] = value;
         assert!(Site::from_json(&site.to_string()).is_err(), "{site}");
     }
     let mut site = good();
-    for arg in ["a b", "a&&b", "${x}", "a\nb", ";", "#"] {
+    site["machines"][0]["templates"] =
+        json!({"cloud-init/user-data.tera": "machines/target1/user-data.tera"});
+    Site::from_json(&site.to_string()).unwrap();
+    let mut site = good();
+    for arg in ["a b", "a&&b", "${x}", "a\nb", "a\u{7f}", "", ";", "#", "#a"] {
         site["install"]["kernel-args"] = json!([arg]);
         assert!(Site::from_json(&site.to_string()).is_err(), "{arg:?}");
     }
+    site["install"]["kernel-args"] = json!(["a;b", "c#d", "e=\"f", "g\""]);
+    Site::from_json(&site.to_string()).unwrap();
+    site["machines"][1]["kernel-args"] = json!(["ok", "a||b"]);
+    let error = Site::from_json(&site.to_string()).unwrap_err().to_string();
+    assert!(error.starts_with("machines[1].kernel-args[1]: "), "{error}");
 }

@@ -31,15 +31,7 @@ impl Site {
             self.install.image.compressed_size > 0,
             "must be above 0",
         )?;
-        for (i, arg) in self.install.kernel_args.iter().enumerate() {
-            let field = format!("install.kernel-args[{i}]");
-            // iPXE expands ${…} and ends a command at &&, ||, ; and #
-            let fits = one_printable_line(arg)
-                && !arg.contains(char::is_whitespace)
-                && ![";", "#"].contains(&arg.as_str())
-                && !["${", "&&", "||"].iter().any(|token| arg.contains(token));
-            check(&field, fits, "must be one word without ${, && and ||")?;
-        }
+        kernel_args("install.kernel-args", &self.install.kernel_args)?;
         self.validate_machines()
     }
 
@@ -89,9 +81,10 @@ impl Site {
                     &format!("{package:?} is not the name of a package"),
                 )?;
             }
+            kernel_args(&at("kernel-args"), &machine.kernel_args)?;
             for (usual, own) in &machine.templates {
                 template(&at("templates"), usual)?;
-                template(&at("templates"), own)?;
+                own_template(&at("templates"), own)?;
             }
         }
         Ok(())
@@ -131,6 +124,29 @@ fn check(field: &str, fits: bool, why: &str) -> Result<(), SiteError> {
     })
 }
 
+fn kernel_args(field: &str, args: &[String]) -> Result<(), SiteError> {
+    for (i, arg) in args.iter().enumerate() {
+        kernel_arg(arg).or_else(|why| check(&format!("{field}[{i}]"), false, why))?;
+    }
+    Ok(())
+}
+
+/// Says why `arg` can't be a word of a kernel's command line in a script of
+/// iPXE's, if it can't: iPXE expands `${…}`, ends a command at `&&`, `||` and
+/// `;`, and a line at a word that begins with `#`.
+pub fn kernel_arg(arg: &str) -> Result<(), &'static str> {
+    let fits = one_printable_line(arg)
+        && !arg.contains(char::is_whitespace)
+        && arg != ";"
+        && !arg.starts_with('#')
+        && !["${", "&&", "||"].iter().any(|token| arg.contains(token));
+    if fits {
+        Ok(())
+    } else {
+        Err("must be one word without ${, && and ||, not ; and not begin with #")
+    }
+}
+
 fn one_printable_line(text: &str) -> bool {
     !text.trim().is_empty() && !text.chars().any(char::is_control)
 }
@@ -160,6 +176,22 @@ fn file(field: &str, text: &str) -> Result<(), SiteError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
     let good = !text.is_empty() && text.chars().all(fits) && !text.starts_with(['.', '-']);
     check(field, good, &format!("{text:?} must be a plain file name"))
+}
+
+/// The path of one that stands in for another: also `machines/MACHINE/NAME.tera`.
+fn own_template(field: &str, text: &str) -> Result<(), SiteError> {
+    let Some(rest) = text.strip_prefix("machines/") else {
+        return template(field, text);
+    };
+    let why = format!("{text:?} must be machines/MACHINE/NAME.tera");
+    let parts = rest
+        .strip_suffix(".tera")
+        .and_then(|rest| rest.split_once('/'));
+    let Some((machine, base)) = parts else {
+        return check(field, false, &why);
+    };
+    name(field, machine)?;
+    file(field, base)
 }
 
 /// A template's path in the site: `ipxe/NAME.tera` or `cloud-init/NAME.tera`.
