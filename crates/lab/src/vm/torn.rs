@@ -24,9 +24,9 @@ pub fn discard_torn(vm: &VmPaths, name: &str, host: &Path) -> anyhow::Result<()>
     if record.process.boot_id == process::boot_id() || !vm.disk().exists() {
         return Ok(());
     }
-    // 3: it is whole, but has room that nothing uses
+    // -U: whatever still has it open; 3: it is whole, but has room that nothing uses
     let status = Command::new(&Host::load(host)?.qemu.img)
-        .args(["check", "-q", "-f", "qcow2"])
+        .args(["check", "-q", "-U", "-f", "qcow2"])
         .arg(vm.disk())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
