@@ -84,14 +84,30 @@ pub(crate) fn reprovision(checkout: &Checkout) -> anyhow::Result<()> {
     checkout.make(&["up"])?.success().map(drop)
 }
 
+/// Another target, in all that it may have of its own.
+const SECOND: &str = r#"
+[[target]]
+name = "target2"
+mac = "52:54:00:4c:42:02"
+memory = "2GiB"
+boot = "http"
+templates = "cloud-init/rack2"
+extra = { role = "db: 1" }
+kernel-args = "loglevel=7"
+"#;
+const ITS_TEMPLATE: &str = "#cloud-config\nfinal_message: {{ machine.extra.role | yaml }}\n";
+
 /// A service's configuration that changed is another server; and a second
 /// target is installed at the same time as the first one again.
 pub(crate) fn service_and_second_target(checkout: &Checkout) -> anyhow::Result<()> {
     let before = checkout.record("server")?["instance"].clone();
-    let second =
-        "\n[[target]]\nname = \"target2\"\nmac = \"52:54:00:4c:42:02\"\nmemory = \"2GiB\"\n";
     let text = checkout.read("lab.toml")?;
-    std::fs::write(checkout.path("lab.toml"), text + second)?;
+    std::fs::write(checkout.path("lab.toml"), text + SECOND)?;
+    std::fs::create_dir(checkout.path("cloud-init/rack2"))?;
+    std::fs::write(
+        checkout.path("cloud-init/rack2/vendor-data.tera"),
+        ITS_TEMPLATE,
+    )?;
     let server = "server_name _;";
     let changed = "server_name _;\n    add_header X-Lab changed;";
     checkout.with_edit("services/nginx.conf.tera", server, changed, |checkout| {
@@ -116,6 +132,17 @@ pub(crate) fn service_and_second_target(checkout: &Checkout) -> anyhow::Result<(
             .success()?
             .says(&[&format!("{target}\nstatus: done")])?;
     }
+    checkout
+        .ssh("target2", "tail -n 3 /var/log/cloud-init-output.log")?
+        .success()?
+        .says(&["db: 1"])?;
+    let console = checkout.read("build/labs/lab/vm/target2/serial.log")?;
+    ensure!(
+        console.contains(">>Start HTTP Boot over IPv4")
+            && console.contains("loglevel=7")
+            && !console.contains(">>Start PXE"),
+        "target2 did not come up by UEFI HTTP boot alone"
+    );
     let status = checkout.make(&["status", "JSON=1"])?.success()?;
     let status: serde_json::Value = serde_json::from_str(&status.text)?;
     let ready = status["vms"].as_array().map_or(0, |vms| {
