@@ -370,6 +370,36 @@ fn task_files_may_have_any_name() {
 }
 
 #[test]
+fn a_linked_output_that_is_placed_again_is_newer() {
+    let space = Space::new(
+        r#"
+        [task.big]
+        inputs = ["in"]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "yes $(cat in) | head -c 9000000 > $0", "{{ out }}"]
+        outputs = ["build/big"]
+        link = true
+        "#,
+    );
+    including(
+        &space,
+        "package: build/big\n\thead -c 3 build/big > package\n",
+        "",
+    );
+    for word in ["uno", "dos", "uno", "dos"] {
+        space.write("in", word);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert_eq!(make(&space, &[]).code, 0);
+        assert_eq!(space.read("package"), word);
+        // no more than once
+        let again = make(&space, &[]);
+        assert!(!again.out.contains("head"), "{}", again.out);
+    }
+    assert_eq!(space.index(), ["big", "big"]);
+    assert_eq!(space.call(&["verify"]).code, 0);
+}
+
+#[test]
 fn new_tasks_are_seen() {
     let space = Space::chain();
     make(&space, &[]);
