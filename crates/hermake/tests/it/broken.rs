@@ -1,6 +1,6 @@
 //! Task files with mistakes: the message names the place and what to do.
 
-use crate::space::Space;
+use crate::space::{Ran, Space};
 
 fn message(tasks: &str) -> String {
     let space = Space::new(tasks);
@@ -187,6 +187,9 @@ fn mistakes_in_the_project_file() {
         "[params]\nhost = { fil = \"build/host.toml\" }\n",
         "[vars]\nA = 1\n",
         "secrets = [\"TOKN\"]\n[vars]\nTOKEN = \"\"\n",
+        "[params]\nlab = { file = \"lab.toml\", hint = \"h\", typo = 1 }\n",
+        "cache-dir = \"\"\n",
+        "cache-dir = \"~/cache\"\n",
     ] {
         let space = Space::chain();
         space.write("hermake.toml", project);
@@ -249,6 +252,71 @@ fn a_file_that_nobody_wrote_is_refused() {
         "{}",
         ran.err
     );
+}
+
+#[test]
+fn what_is_no_file_is_not_read() {
+    let space = Space::chain();
+    let all = [
+        "hermake.toml",
+        "lab.toml",
+        "tasks/all.toml",
+        "tasks/more.toml",
+    ];
+    space.write("lab.toml", "a = 1\n");
+    space.write(
+        "tasks/more.toml",
+        "[task.more]\nrun = [\"true\", \"{{ lab.a }}\"]\n",
+    );
+    space.write("hermake.toml", "[params]\nlab = \"lab.toml\"\n");
+    for name in all {
+        let text = space.read(name);
+        for kind in ["pipe", "device"] {
+            std::fs::remove_file(space.path(name)).unwrap();
+            if kind == "pipe" {
+                let mut mkfifo = space.command("mkfifo");
+                assert!(mkfifo.arg(space.path(name)).status().unwrap().success());
+            } else {
+                std::os::unix::fs::symlink("/dev/zero", space.path(name)).unwrap();
+            }
+            let ran = space.call(&["status"]);
+            let said = format!("{name} is no file: remove it");
+            assert!(
+                ran.code == 2 && ran.err.contains(&said),
+                "{kind}: {}",
+                ran.err
+            );
+        }
+        std::fs::remove_file(space.path(name)).unwrap();
+        space.write(name, &text);
+    }
+    assert_eq!(space.call(&["status"]).code, 0);
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_not_its_default() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let space = Space::new(
+        "[task.a]\ntools = [\"sh\"]\nrun = [\"sh\", \"-c\", \"echo $0\", \"{{ vars.V }}\"]\n",
+    );
+    space.write("hermake.toml", "[vars]\nV = \"default\"\n");
+    let value = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    // also when the graph is known already
+    for _ in 0..2 {
+        let output = space.hermake().args(["run", "a"]).env("V", value).output();
+        let ran = Ran::of(output.unwrap());
+        assert_eq!(ran.code, 2);
+        assert!(
+            ran.err
+                .contains("the variable `V` of [vars] in hermake.toml is set to what is not UTF-8"),
+            "{}",
+            ran.err
+        );
+        space.run(&["a"]);
+    }
+    // what is not declared may be anything
+    let output = space.hermake().args(["run", "a"]).env("W", value).output();
+    assert_eq!(Ran::of(output.unwrap()).code, 0);
 }
 
 #[test]
