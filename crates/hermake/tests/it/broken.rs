@@ -129,6 +129,53 @@ fn mistakes() {
 }
 
 #[test]
+fn names_that_no_variable_can_have() {
+    for name in ["", "A=B", "A\\u0000"] {
+        let said = message(&format!(
+            "[task.a]\nrun = [\"true\"]\nenv = {{ \"{name}\" = \"1\" }}\n"
+        ));
+        assert!(
+            said.contains("can't name a variable\n --> tasks/all.toml:3:"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_long_cycle_is_shown_in_part() {
+    let task = |i: usize| {
+        let next = (i + 1) % 5000;
+        format!("[task.t{i}]\nneeds = [\"t{next}\"]\nrun = [\"true\"]\n")
+    };
+    let said = message(&(0..5000).map(task).collect::<String>());
+    let shown = "t0 → t1 → t2 → t3 → t4 → t5 → … and 4989 more … → t4995 → t4996 → t4997 → t4998 → t4999 → t0\n";
+    assert!(said.contains(shown), "{said}");
+}
+
+#[test]
+fn a_cache_that_is_no_whole_path_is_named() {
+    let space = Space::chain();
+    let mut command = space.hermake();
+    command.arg("run").env_remove("HOME");
+    let none = Ran::of(command.env_remove("XDG_CACHE_HOME").output().unwrap());
+    assert!(
+        none.err
+            .contains("XDG_CACHE_HOME is not set, and HOME is not set"),
+        "{}",
+        none.err
+    );
+    let some = Ran::of(command.env("XDG_CACHE_HOME", "cache").output().unwrap());
+    assert!(
+        some.code == 2
+            && some
+                .err
+                .contains("XDG_CACHE_HOME is no whole path (`cache`), and HOME"),
+        "{}",
+        some.err
+    );
+}
+
+#[test]
 fn two_tasks_of_one_name_need_disjoint_conditions() {
     let space = Space::new(
         "[task.a]\nwhen = { \"lab.os\" = \"debian\" }\nrun = [\"sh\", \"-c\", \"exit 0\"]\ntools = [\"sh\"]\n",
