@@ -98,7 +98,7 @@ fn command(args: Args) -> Result<u8> {
     }
     match args.command {
         Command::Run(run) => run::run(&run),
-        Command::Mk(mk) => mk::mk(mk.out.as_deref()),
+        Command::Mk(mk) => mk::mk(mk.out.as_deref(), args.directory.is_some()),
         Command::Log(log) => log::log(&log),
         Command::Why(why) => why::why(&why),
         Command::Status(status) => status::status(&status),

@@ -166,16 +166,21 @@ fn diff(engine: &Engine, change: &Change) -> Option<String> {
     let paint = Paint::stdout();
     let whole = diff.unified_diff().context_radius(2).to_string();
     let mut out = String::new();
-    for line in whole.lines().take(DIFF_LINES) {
+    // not `lines`, which takes away what may be all that differs
+    for line in whole.split_terminator('\n').take(DIFF_LINES) {
         let code = match line.as_bytes().first() {
             Some(b'-') => "31",
             Some(b'+') => "32",
             Some(b'@') => "36",
             _ => "",
         };
-        let _ = writeln!(out, "    {}", paint.code(code, line));
+        let line = line.replace('\r', "␍");
+        let _ = writeln!(out, "    {}", paint.code(code, &line));
     }
-    let more = whole.lines().count().saturating_sub(DIFF_LINES);
+    let more = whole
+        .split_terminator('\n')
+        .count()
+        .saturating_sub(DIFF_LINES);
     if more > 0 {
         let _ = writeln!(out, "    … and {more} more lines");
     }

@@ -157,7 +157,7 @@ fn cycles(tasks: &[Task], instances: &[Instance<'_>]) -> Result<()> {
                     .map(|(n, _)| tasks[*n].name.as_str())
                     .collect();
                 names.push(&tasks[to].name);
-                let message = format!("tasks need each other: {}", names.join(" → "));
+                let message = format!("tasks need each other: {}", shown(&names));
                 return Err(instances[node]
                     .source
                     .error(&instances[node].span, message)
@@ -170,4 +170,17 @@ fn cycles(tasks: &[Task], instances: &[Instance<'_>]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// So many names of a cycle are shown.
+const SHOWN: usize = 12;
+
+/// A cycle; of a long one its begin and its end.
+fn shown(names: &[&str]) -> String {
+    let Some(left) = names.len().checked_sub(SHOWN).filter(|n| *n > 0) else {
+        return names.join(" → ");
+    };
+    let (first, last) = (&names[..SHOWN / 2], &names[names.len() - SHOWN / 2..]);
+    let (first, last) = (first.join(" → "), last.join(" → "));
+    format!("{first} → … and {left} more … → {last}")
 }

@@ -72,7 +72,7 @@ impl Settings {
             (name, default)
         });
         Ok(Self {
-            cache_dir: project.cache_dir.clone(),
+            cache_dir: cache_dir(project, source)?,
             store_size: size(&limits.store_size)?,
             store_age: age(&limits.store_age)?,
             runs: limits.runs,
@@ -89,6 +89,22 @@ impl Settings {
     }
 }
 
+/// Where the project wants the store to be.
+fn cache_dir(project: &Project, source: &Source) -> Result<Option<String>> {
+    let Some(text) = &project.cache_dir else {
+        return Ok(None);
+    };
+    let path = text.get_ref();
+    let why = match path.as_str() {
+        "" => "`cache-dir` is empty",
+        tilde if tilde.starts_with('~') => "`~` is the shell's, and here a name like others",
+        _ => return Ok(Some(path.clone())),
+    };
+    let error = source.error(&text.span(), why);
+    let help = "write the whole path, or one below the project; without `cache-dir` it is $XDG_CACHE_HOME/hermake, or ~/.cache/hermake";
+    Err(error.help(help).into())
+}
+
 impl Graph {
     /// The task called `name`.
     pub fn find(&self, name: &str) -> Option<usize> {
@@ -103,13 +119,27 @@ impl Graph {
         if let Some(path) = &slot
             && let Some(graph) = cached(root, path, &env)
         {
+            graph.are_texts()?;
             return Ok(graph);
         }
         let graph = super::load::load(root, &env, write)?;
+        graph.are_texts()?;
         if write {
             graph.save(root, &env)?;
         }
         Ok(graph)
+    }
+
+    /// A variable that can't be a string of a task file must not silently count as not set.
+    fn are_texts(&self) -> Result<()> {
+        for (name, _) in &self.vars {
+            anyhow::ensure!(
+                !matches!(std::env::var(name), Err(std::env::VarError::NotUnicode(_))),
+                "the variable `{name}` of [vars] in {} is set to what is not UTF-8: set it to a text, or unset it",
+                super::load::PROJECT
+            );
+        }
+        Ok(())
     }
 
     fn is_secret(&self, name: &str) -> bool {

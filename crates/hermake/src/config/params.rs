@@ -127,11 +127,13 @@ impl Params {
     }
 }
 
-/// TOML's values as JSON's; a date becomes its text.
+/// TOML's values as JSON's; a date becomes its text, and so do `nan` and `inf`, which JSON doesn't have.
 pub fn from_toml(value: toml::Value) -> Value {
     match value {
         toml::Value::String(s) => Value::String(s),
         toml::Value::Integer(i) => Value::from(i),
+        toml::Value::Float(f) if f.is_nan() => Value::from("nan"),
+        toml::Value::Float(f) if f.is_infinite() => Value::from(f.to_string()),
         toml::Value::Float(f) => Value::from(f),
         toml::Value::Boolean(b) => Value::from(b),
         toml::Value::Datetime(d) => Value::String(d.to_string()),
@@ -169,5 +171,21 @@ pub fn scalar(value: &Value) -> Option<String> {
         Value::String(s) => Some(s.clone()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
         other => Some(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_json_lacks_are_texts() {
+        let table: toml::Table = "a = nan\nb = -inf\nc = 1.5\nd = -nan".parse().unwrap();
+        let value = from_toml(toml::Value::Table(table));
+        let text = |name: &str| scalar(&value[name]);
+        assert_eq!(text("a").as_deref(), Some("nan"));
+        assert_eq!(text("b").as_deref(), Some("-inf"));
+        assert_eq!(text("c").as_deref(), Some("1.5"));
+        assert_eq!(text("d").as_deref(), Some("nan"));
     }
 }

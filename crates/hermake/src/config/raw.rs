@@ -18,7 +18,8 @@ pub struct Project {
     #[schemars(with = "String")]
     pub tasks: Text,
     /// Where results are kept, instead of `$XDG_CACHE_HOME/hermake`.
-    pub cache_dir: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub cache_dir: Option<Text>,
     /// Parameter files by name.
     #[serde(default)]
     pub params: BTreeMap<String, ParamFile>,
@@ -50,6 +51,7 @@ fn plain(text: &str) -> Text {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(
     untagged,
+    deny_unknown_fields,
     expecting = "expected a path, or { file = \"path\", hint = \"what makes it\" }"
 )]
 pub enum ParamFile {

@@ -143,7 +143,13 @@ fn task(
         env: raw
             .env
             .iter()
-            .map(|(k, v)| Ok((k.clone(), scope.string(v)?)))
+            .map(|(k, v)| {
+                if k.is_empty() || k.contains(['=', '\0']) {
+                    let message = format!("`{}` can't name a variable", k.escape_default());
+                    return Err(source.error(&v.span(), message).into());
+                }
+                Ok((k.clone(), scope.string(v)?))
+            })
             .collect::<Result<_>>()?,
         pass_env: scope.list(&raw.pass_env)?,
         outputs: instance.outputs.clone(),

@@ -167,7 +167,9 @@ impl Secrets {
     /// Of `names` and their defaults, from the environment.
     pub fn new(names: &[(String, Option<String>)]) -> Self {
         let value = |(name, default): &(String, Option<String>)| {
-            let value = std::env::var(name).ok().or_else(|| default.clone())?;
+            // what a task prints is masked as text, so one that isn't is taken as it would be printed
+            let set = std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());
+            let value = set.or_else(|| default.clone())?;
             Some((name.clone(), value))
         };
         let values: Vec<_> = names.iter().filter_map(value).collect();
@@ -201,6 +203,22 @@ impl Secrets {
         }
     }
 
+    /// How many of these bytes can be masked by themselves, whatever comes after them.
+    pub fn whole(&self, bytes: &[u8]) -> usize {
+        // a part of a value may be all that is there yet
+        let longest = self.masked.first().map_or(0, |v| v.len() - 1);
+        let mut end = bytes.len().saturating_sub(longest);
+        // nor is one that is there in full cut in two
+        while let Some(before) = self
+            .masked
+            .iter()
+            .find_map(|v| across(bytes, v.as_bytes(), end))
+        {
+            end = before;
+        }
+        end
+    }
+
     /// `text` without the values of secrets.
     pub fn mask(&self, text: &str) -> String {
         let mut out = hidden(text);
@@ -211,6 +229,22 @@ impl Secrets {
         }
         out
     }
+}
+
+/// Where `value` begins in `bytes`, if byte `end` is within it.
+fn across(bytes: &[u8], value: &[u8], end: usize) -> Option<usize> {
+    let mut at = 0;
+    while at < end {
+        if bytes[at..].starts_with(value) {
+            if at + value.len() > end {
+                return Some(at);
+            }
+            at += value.len();
+        } else {
+            at += 1;
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -239,5 +273,26 @@ mod tests {
             replaced(&format!("{OPEN}torn"), |n, _| n.to_owned()),
             "torn"
         );
+    }
+
+    #[test]
+    fn a_value_is_never_cut_in_two() {
+        let secrets = Secrets {
+            values: Vec::new(),
+            masked: vec!["abcdefgh".into(), "ghij".into()],
+        };
+        let whole = |text: &str| secrets.whole(text.as_bytes());
+        assert_eq!(whole("xxxxxxxxxxabc"), 6);
+        assert_eq!(whole("xxxxabcdefghxx"), 4);
+        assert_eq!(whole("xxxxabcdefghxxxxxxxxx"), 14);
+        // the second one is met first, and is itself cut off by the first
+        assert_eq!(whole("abcdefghijxxxxxx"), 0);
+        assert_eq!(whole("short"), 0);
+        let repeated = Secrets {
+            values: Vec::new(),
+            masked: vec!["aaaa".into()],
+        };
+        assert_eq!(repeated.whole(&[b'a'; 1001]), 996);
+        assert_eq!(Secrets::default().whole(b"any"), 3);
     }
 }

@@ -1,6 +1,7 @@
 //! Errors in files that people write: file, line, column, the line itself and what to do.
 
 use std::fmt;
+use std::io::Read as _;
 use std::ops::Range;
 use std::path::Path;
 
@@ -55,13 +56,26 @@ impl Source {
         use anyhow::Context as _;
         let what = || format!("reading {name}");
         let path = root.join(name);
-        let size = std::fs::metadata(&path).with_context(what)?.len();
+        let meta = std::fs::metadata(&path).with_context(what)?;
+        // a pipe or a device may never end
         anyhow::ensure!(
-            size <= LARGEST,
-            "{name} is of {}: nobody writes that by hand",
-            super::units::human(size)
+            meta.is_file(),
+            "{name} is no file: remove it, or put one in its place"
         );
-        let text = std::fs::read_to_string(&path).with_context(what)?;
+        let small = |size: u64| {
+            anyhow::ensure!(
+                size <= LARGEST,
+                "{name} is of {}: nobody writes that by hand",
+                super::units::human(size)
+            );
+            Ok(())
+        };
+        small(meta.len())?;
+        let mut text = String::new();
+        // what the system makes up says that it is empty
+        let read = std::fs::File::open(&path)
+            .and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
+        small(read.with_context(what)? as u64)?;
         Ok(Self {
             name: name.to_owned(),
             text,
@@ -182,9 +196,10 @@ fn window(line: &str, column: usize) -> (String, usize) {
     (format!("…{text}"), column - from + 1)
 }
 
-/// The name most like `wrong`, if any is alike.
+/// The name most like `wrong`, if any is alike. The same name is none: then something else is wrong with it.
 pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names
+        .filter(|name| *name != wrong)
         .map(|name| (strsim::jaro_winkler(wrong, name), name))
         .filter(|(score, _)| *score > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))

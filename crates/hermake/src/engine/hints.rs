@@ -17,11 +17,18 @@ impl Engine {
         let mut lines = log.tail();
         // what it printed tells more, but some commands fail without a word
         if let Kind::Run { argv } = &task.kind {
-            lines.extend(argv.iter().map(|a| named(task, a)));
+            // its program was found
+            lines.extend(argv.iter().skip(1).map(|a| named(task, a)));
         }
         for line in lines {
             for word in line.split(|c: char| c.is_whitespace() || "'\"`:,;()[]<>‘’“”".contains(c))
             {
+                if let Some(hint) = by_path(task, word) {
+                    if !hints.contains(&hint) {
+                        hints.push(hint);
+                    }
+                    continue;
+                }
                 // as the task sees the project, or as it is
                 let word = [layout::ROOT, &own]
                     .iter()
@@ -73,6 +80,17 @@ impl Engine {
         hints.truncate(3);
         hints
     }
+}
+
+/// A tool that was looked for where it is on the machine: for the task it is elsewhere, so that results don't depend
+/// on where that is.
+fn by_path(task: &Task, word: &str) -> Option<String> {
+    let path = std::path::Path::new(word);
+    let tool = path.is_absolute() && task.tools.iter().any(|t| t == word);
+    (tool && !layout::in_system(path)).then(|| {
+        let name = word.rsplit('/').next().unwrap_or(word);
+        format!("{word} is among its tools, and those are on its PATH by their names alone: call `{name}`")
+    })
 }
 
 /// Folders that every task sees something of.

@@ -173,7 +173,11 @@ impl Engine {
         let whose = || format!("the input `{path}` of `{}` ({})", task.name, task.at);
         let get = |meta: std::io::Result<fs::Metadata>| match meta {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                Err(self.bad_input(task, &path.to_string(), "is not there"))
+                let what = match fs::read_link(&full) {
+                    Ok(to) => format!("is a symlink to {}, which is not there", to.display()),
+                    Err(_) => "is not there".to_owned(),
+                };
+                Err(self.bad_input(task, &path.to_string(), &what))
             }
             other => other.with_context(whose),
         };
@@ -182,17 +186,17 @@ impl Engine {
         if meta.is_symlink() {
             meta = get(fs::metadata(&full))?;
         }
+        // a symlink below the project must not lead out of it
+        if let Some(real) = self.leads_out(&full, &link)? {
+            let what = format!("leads out of the project, to {}", real.display());
+            return Err(self.bad_input(task, &path.to_string(), &what));
+        }
         if meta.is_dir() {
             let what = format!("is a folder: write `{path}/` for all files below it");
             return Err(self.bad_input(task, &path.to_string(), &what));
         }
         if !meta.is_file() {
             return Err(self.bad_input(task, &path.to_string(), "is neither file nor folder"));
-        }
-        // a symlink below the project must not lead out of it
-        if let Some(real) = self.leads_out(&full, &link)? {
-            let what = format!("leads out of the project, to {}", real.display());
-            return Err(self.bad_input(task, &path.to_string(), &what));
         }
         let executable = meta.permissions().mode() & 0o111 != 0;
         let raw = Fingerprint::of(&meta);

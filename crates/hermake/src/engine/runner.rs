@@ -54,7 +54,8 @@ impl Engine {
     pub(super) fn command(&self, task: &Task, spec: &Spec, log: &mut TaskLog) -> Result<()> {
         let mut live = self.say.live(&task.name, task.progress);
         let from = log.took_us();
-        let end = command::run(spec, &mut |stream, line| {
+        let cut = |line: &[u8]| self.secrets().whole(line);
+        let end = command::run(spec, &cut, &mut |stream, line| {
             let text = self.secrets().mask(&String::from_utf8_lossy(line));
             live.line(&text);
             log.line(stream, &text);
@@ -175,7 +176,7 @@ impl Engine {
                 )
             });
             bail!(Failed {
-                message: format!("`{}` failed: {what}", task.name),
+                message: format!("`{}` failed: {}", task.name, self.secrets().mask(&what)),
                 interrupted: false
             });
         };

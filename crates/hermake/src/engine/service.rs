@@ -11,7 +11,7 @@ use super::why::Why;
 use super::{Engine, Outcome};
 use crate::config::Task;
 use crate::config::task::Service;
-use crate::exec::command::{self, End, Spec};
+use crate::exec::command::{self, End, Spec, whole};
 use crate::runlog::{Ending, TaskLog};
 
 /// A status command that takes longer counts as "not running".
@@ -45,7 +45,10 @@ impl Engine {
     pub fn running(&self, task: &Task, service: &Service) -> Result<bool> {
         let mut spec = self.service_spec(task, &service.status)?;
         spec.timeout = Some(STATUS_TIMEOUT);
-        Ok(command::run(&spec, &mut |_, _| ())? == End::Code(0))
+        let end = command::run(&spec, &whole, &mut |_, _| ());
+        // its program may be named by a secret
+        let masked = |e: anyhow::Error| anyhow::anyhow!(self.secrets().mask(&format!("{e:#}")));
+        Ok(end.map_err(masked)? == End::Code(0))
     }
 
     pub(super) fn bring_service(&self, task: &Task, service: &Service) -> Result<Outcome> {

@@ -73,8 +73,16 @@ pub enum End {
     LeftBehind(String),
 }
 
-/// Runs `spec`, handing each line to `line`.
-pub fn run(spec: &Spec, line: &mut dyn FnMut(Stream, &[u8])) -> Result<End> {
+/// How many bytes of the beginning of a line that is too long may be cut off.
+type Cut<'a> = &'a dyn Fn(&[u8]) -> usize;
+
+/// All of them.
+pub fn whole(line: &[u8]) -> usize {
+    line.len()
+}
+
+/// Runs `spec`, handing each line to `line`; one that is too long in pieces, as `cut` allows.
+pub fn run(spec: &Spec, cut: Cut<'_>, line: &mut dyn FnMut(Stream, &[u8])) -> Result<End> {
     let program = spec.argv.first().context("an empty command")?;
     if !spec.daemons {
         stray::adopt();
@@ -102,6 +110,7 @@ pub fn run(spec: &Spec, line: &mut dyn FnMut(Stream, &[u8])) -> Result<End> {
         ended: ended(child),
         pipes: [pipe(out, Stream::Out), pipe(err, Stream::Err)],
         wake,
+        cut,
     };
     let end = running.wait(spec, line)?;
     match (note, &spec.cage) {
@@ -162,15 +171,16 @@ struct Pipe {
     pending: Vec<u8>,
 }
 
-struct Running {
+struct Running<'a> {
     /// Leads a process group of its own.
     child: Pid,
     ended: Option<OwnedFd>,
     pipes: [Pipe; 2],
     wake: &'static UnixStream,
+    cut: Cut<'a>,
 }
 
-impl Running {
+impl Running<'_> {
     fn wait(mut self, spec: &Spec, line: &mut dyn FnMut(Stream, &[u8])) -> Result<End> {
         let started = Instant::now();
         let mut stopping: Option<(End, Instant)> = None;
@@ -234,7 +244,7 @@ impl Running {
             self.poll(Duration::from_millis(10), false, line)?;
         }
         for pipe in &mut self.pipes {
-            pipe.flush(line);
+            pipe.flush(pipe.pending.len(), line);
         }
         if let Some(why) = stopped {
             return Ok(why);
@@ -289,7 +299,7 @@ impl Running {
         }
         for (pipe, ready) in self.pipes.iter_mut().zip(ready) {
             if ready {
-                pipe.read(line);
+                pipe.read(self.cut, line);
             }
         }
         Ok(ended)
@@ -297,21 +307,21 @@ impl Running {
 }
 
 impl Pipe {
-    fn read(&mut self, line: &mut dyn FnMut(Stream, &[u8])) {
+    fn read(&mut self, cut: Cut<'_>, line: &mut dyn FnMut(Stream, &[u8])) {
         let Some(file) = &mut self.file else { return };
         let mut bytes = [0; 16 << 10];
         match file.read(&mut bytes) {
             Ok(0) => self.file = None,
             Ok(n) => {
                 self.pending.extend_from_slice(&bytes[..n]);
-                self.lines(line);
+                self.lines(cut, line);
             }
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(_) => self.file = None,
         }
     }
 
-    fn lines(&mut self, line: &mut dyn FnMut(Stream, &[u8])) {
+    fn lines(&mut self, cut: Cut<'_>, line: &mut dyn FnMut(Stream, &[u8])) {
         let mut from = 0;
         while let Some(end) = self.pending[from..].iter().position(|b| *b == b'\n') {
             line(self.stream, &self.pending[from..from + end]);
@@ -319,14 +329,15 @@ impl Pipe {
         }
         self.pending.drain(..from);
         if self.pending.len() > LONGEST_LINE {
-            self.flush(line);
+            self.flush(cut(&self.pending), line);
         }
     }
 
-    fn flush(&mut self, line: &mut dyn FnMut(Stream, &[u8])) {
-        if !self.pending.is_empty() {
-            line(self.stream, &self.pending);
-            self.pending.clear();
+    /// Hands on the first bytes of a line, so many.
+    fn flush(&mut self, bytes: usize, line: &mut dyn FnMut(Stream, &[u8])) {
+        if bytes > 0 {
+            line(self.stream, &self.pending[..bytes]);
+            self.pending.drain(..bytes);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use glob::{MatchOptions, Pattern};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{Fingerprint, RelPath, now_ns};
@@ -114,7 +115,12 @@ fn walk(
                 below.push(path);
             }
         } else if matcher.is_none_or(|m| m.matches_path_with(path.as_path(), OPTIONS)) {
-            files.insert(path);
+            match kind.is_symlink().then(|| no_file(root, &path)).flatten() {
+                Some(link) => dirs.push(link),
+                None => {
+                    files.insert(path);
+                }
+            }
         }
     }
     below.sort();
@@ -129,6 +135,36 @@ fn walk(
         }
     }
     Ok(())
+}
+
+/// If the symlink `path` is nothing that a task could read as a file, what is to be looked at so as to notice when that
+/// changes: one that leads nowhere (editors lock files by such), or to a folder of the project, whose files have names
+/// of their own.
+fn no_file(root: &Path, path: &RelPath) -> Option<Listed> {
+    let full = root.join(path.as_path());
+    let read_at = now_ns();
+    let fp = match fs::metadata(&full) {
+        Ok(meta) if meta.is_dir() => Fingerprint::of(&meta).settled(read_at),
+        Err(e) if nowhere(&e) => {
+            return Some(Listed {
+                path: path.clone(),
+                fp: Fingerprint::unknown(),
+            });
+        }
+        // a file, or what whoever reads it says what is wrong with
+        _ => return None,
+    };
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    let inside = real(&full)?.starts_with(real(root)?);
+    inside.then(|| Listed {
+        path: path.clone(),
+        fp,
+    })
+}
+
+fn nowhere(error: &std::io::Error) -> bool {
+    let known = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP];
+    Errno::from_io_error(error).is_some_and(|e| known.contains(&e))
 }
 
 #[cfg(test)]
@@ -167,5 +203,31 @@ mod tests {
         );
         assert_eq!(run("*.c").0, ["e.c"]);
         assert_eq!(run("none/*.c"), (vec![], vec!["none".into()]));
+        for (to, link) in [
+            ("nobody@nowhere", "src/.#a.c"),
+            ("l.c", "src/l.c"),
+            ("sub", "src/d.c"),
+            ("a.c", "src/f.c"),
+            ("/", "src/out.c"),
+        ] {
+            std::os::unix::fs::symlink(to, dir.path().join(link)).unwrap();
+        }
+        let (files, dirs) = run("src/");
+        assert_eq!(
+            files,
+            [
+                "src/.hidden/d.c",
+                "src/a.c",
+                "src/b.h",
+                "src/f.c",
+                "src/out.c",
+                "src/sub/c.c"
+            ]
+        );
+        for link in ["src/.#a.c", "src/l.c", "src/d.c"] {
+            assert!(dirs.iter().any(|d| d == link), "{link}");
+        }
+        assert_eq!(run("src/*.c").0, ["src/a.c", "src/f.c", "src/out.c"]);
+        assert_eq!(run("src/d.c/").0, ["src/d.c/c.c"]);
     }
 }

@@ -207,5 +207,11 @@ pub fn default_folder() -> Result<PathBuf> {
         .filter(|p| p.is_absolute())
         .or_else(|| set("HOME").map(|home| home.join(".cache")))
         .map(|cache| cache.join("hermake"))
-        .context("neither XDG_CACHE_HOME nor HOME is set: set one, or cache-dir in hermake.toml")
+        .with_context(|| {
+            let cache = match set("XDG_CACHE_HOME") {
+                Some(path) => format!("XDG_CACHE_HOME is no whole path (`{}`)", path.display()),
+                None => "XDG_CACHE_HOME is not set".to_owned(),
+            };
+            format!("{cache}, and HOME is not set: set one, or cache-dir in hermake.toml")
+        })
 }

@@ -113,6 +113,16 @@ fn parse(line: &[u8]) -> Option<(Name, Place)> {
     Some(((kind, Digest(line[32..].try_into().ok()?)), place))
 }
 
+/// The pack that an index with this head names.
+fn named(head: &[u8; LINE]) -> Option<&str> {
+    if &head[..8] != MARK || head[8..16] != check(&head[16..]) {
+        return None;
+    }
+    let end = head[16..].iter().position(|b| *b == 0)?;
+    let name = std::str::from_utf8(&head[16..16 + end]).ok()?;
+    (!name.contains('/')).then_some(name)
+}
+
 impl Pack {
     pub(super) fn new(root: &Path) -> Self {
         Self {
@@ -165,6 +175,46 @@ impl Pack {
     /// How many lines of the index are damaged.
     pub(super) fn damaged(&self) -> usize {
         self.open().damaged
+    }
+
+    /// What is wrong with the two files themselves: nothing in them is found then, and so nothing of it is damaged.
+    pub(super) fn faults(&self) -> Vec<String> {
+        let lock = self.root.join("pack.lock");
+        // whoever adds a piece just now is waited for, where that can be
+        let _held = lock.exists().then(|| lock::exclusive(&lock, || ()));
+        let path = self.root.join("index");
+        let Ok(bytes) = fs::read(&path) else {
+            // an empty one is there if whoever made it was killed before it had an index
+            let full = |e: &fs::DirEntry| e.metadata().is_ok_and(|m| m.len() > 0);
+            let all = fs::read_dir(&self.root).into_iter().flatten().flatten();
+            let packs = all.filter(|e| e.file_name().as_encoded_bytes().starts_with(b"pack-"));
+            return packs
+                .filter(full)
+                .map(|e| format!("no index says what is in {}", e.path().display()))
+                .collect();
+        };
+        let shown = path.display();
+        let Some(name) = bytes.first_chunk().and_then(named) else {
+            return vec![format!("the head of {shown} is not readable")];
+        };
+        let pack = self.root.join(name);
+        let mut faults = Vec::new();
+        if !pack.is_file() {
+            faults.push(format!("{}, which {shown} is of, is gone", pack.display()));
+        }
+        if bytes.len() % LINE > 0 {
+            faults.push(format!("the last line of {shown} is cut off"));
+        }
+        faults
+    }
+
+    /// Puts new files in the place of those that have faults, with all that can still be read.
+    pub(super) fn renew(&self) -> Result<()> {
+        let mut open = self.open();
+        open.locked(&self.root, |open| {
+            open.rewrite(&self.root, |_| false)?;
+            open.create(&self.root)
+        })
     }
 
     /// Adds pieces; those that are there already are there twice from now on, and the new ones count.
@@ -306,15 +356,7 @@ impl Open {
             let meta = index.metadata().ok()?;
             let mut head = [0; LINE];
             index.read_exact_at(&mut head, 0).ok()?;
-            if &head[..8] != MARK || head[8..16] != check(&head[16..]) {
-                return None;
-            }
-            let end = head[16..].iter().position(|b| *b == 0)?;
-            let name = std::str::from_utf8(&head[16..16 + end]).ok()?;
-            if name.contains('/') {
-                return None;
-            }
-            let pack = root.join(name);
+            let pack = root.join(named(&head)?);
             let data = File::options()
                 .read(true)
                 .write(true)

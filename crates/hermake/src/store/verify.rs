@@ -36,6 +36,12 @@ impl Store {
                 }
             }
         }
+        let faults = self.pack.faults();
+        if remove && !faults.is_empty() {
+            // a problem that stays is found again
+            let _ = self.pack.renew();
+        }
+        report.problems.extend(faults);
         let mut bad = HashSet::new();
         let pieces = self.pack.list();
         for ((_, digest), _) in pieces.iter().filter(|(name, _)| name.0 == Kind::Blob) {

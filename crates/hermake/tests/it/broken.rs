@@ -1,6 +1,6 @@
 //! Task files with mistakes: the message names the place and what to do.
 
-use crate::space::Space;
+use crate::space::{Ran, Space};
 
 fn message(tasks: &str) -> String {
     let space = Space::new(tasks);
@@ -129,6 +129,53 @@ fn mistakes() {
 }
 
 #[test]
+fn names_that_no_variable_can_have() {
+    for name in ["", "A=B", "A\\u0000"] {
+        let said = message(&format!(
+            "[task.a]\nrun = [\"true\"]\nenv = {{ \"{name}\" = \"1\" }}\n"
+        ));
+        assert!(
+            said.contains("can't name a variable\n --> tasks/all.toml:3:"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_long_cycle_is_shown_in_part() {
+    let task = |i: usize| {
+        let next = (i + 1) % 5000;
+        format!("[task.t{i}]\nneeds = [\"t{next}\"]\nrun = [\"true\"]\n")
+    };
+    let said = message(&(0..5000).map(task).collect::<String>());
+    let shown = "t0 → t1 → t2 → t3 → t4 → t5 → … and 4989 more … → t4995 → t4996 → t4997 → t4998 → t4999 → t0\n";
+    assert!(said.contains(shown), "{said}");
+}
+
+#[test]
+fn a_cache_that_is_no_whole_path_is_named() {
+    let space = Space::chain();
+    let mut command = space.hermake();
+    command.arg("run").env_remove("HOME");
+    let none = Ran::of(command.env_remove("XDG_CACHE_HOME").output().unwrap());
+    assert!(
+        none.err
+            .contains("XDG_CACHE_HOME is not set, and HOME is not set"),
+        "{}",
+        none.err
+    );
+    let some = Ran::of(command.env("XDG_CACHE_HOME", "cache").output().unwrap());
+    assert!(
+        some.code == 2
+            && some
+                .err
+                .contains("XDG_CACHE_HOME is no whole path (`cache`), and HOME"),
+        "{}",
+        some.err
+    );
+}
+
+#[test]
 fn two_tasks_of_one_name_need_disjoint_conditions() {
     let space = Space::new(
         "[task.a]\nwhen = { \"lab.os\" = \"debian\" }\nrun = [\"sh\", \"-c\", \"exit 0\"]\ntools = [\"sh\"]\n",
@@ -187,6 +234,9 @@ fn mistakes_in_the_project_file() {
         "[params]\nhost = { fil = \"build/host.toml\" }\n",
         "[vars]\nA = 1\n",
         "secrets = [\"TOKN\"]\n[vars]\nTOKEN = \"\"\n",
+        "[params]\nlab = { file = \"lab.toml\", hint = \"h\", typo = 1 }\n",
+        "cache-dir = \"\"\n",
+        "cache-dir = \"~/cache\"\n",
     ] {
         let space = Space::chain();
         space.write("hermake.toml", project);
@@ -249,6 +299,71 @@ fn a_file_that_nobody_wrote_is_refused() {
         "{}",
         ran.err
     );
+}
+
+#[test]
+fn what_is_no_file_is_not_read() {
+    let space = Space::chain();
+    let all = [
+        "hermake.toml",
+        "lab.toml",
+        "tasks/all.toml",
+        "tasks/more.toml",
+    ];
+    space.write("lab.toml", "a = 1\n");
+    space.write(
+        "tasks/more.toml",
+        "[task.more]\nrun = [\"true\", \"{{ lab.a }}\"]\n",
+    );
+    space.write("hermake.toml", "[params]\nlab = \"lab.toml\"\n");
+    for name in all {
+        let text = space.read(name);
+        for kind in ["pipe", "device"] {
+            std::fs::remove_file(space.path(name)).unwrap();
+            if kind == "pipe" {
+                let mut mkfifo = space.command("mkfifo");
+                assert!(mkfifo.arg(space.path(name)).status().unwrap().success());
+            } else {
+                std::os::unix::fs::symlink("/dev/zero", space.path(name)).unwrap();
+            }
+            let ran = space.call(&["status"]);
+            let said = format!("{name} is no file: remove it");
+            assert!(
+                ran.code == 2 && ran.err.contains(&said),
+                "{kind}: {}",
+                ran.err
+            );
+        }
+        std::fs::remove_file(space.path(name)).unwrap();
+        space.write(name, &text);
+    }
+    assert_eq!(space.call(&["status"]).code, 0);
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_not_its_default() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let space = Space::new(
+        "[task.a]\ntools = [\"sh\"]\nrun = [\"sh\", \"-c\", \"echo $0\", \"{{ vars.V }}\"]\n",
+    );
+    space.write("hermake.toml", "[vars]\nV = \"default\"\n");
+    let value = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    // also when the graph is known already
+    for _ in 0..2 {
+        let output = space.hermake().args(["run", "a"]).env("V", value).output();
+        let ran = Ran::of(output.unwrap());
+        assert_eq!(ran.code, 2);
+        assert!(
+            ran.err
+                .contains("the variable `V` of [vars] in hermake.toml is set to what is not UTF-8"),
+            "{}",
+            ran.err
+        );
+        space.run(&["a"]);
+    }
+    // what is not declared may be anything
+    let output = space.hermake().args(["run", "a"]).env("W", value).output();
+    assert_eq!(Ran::of(output.unwrap()).code, 0);
 }
 
 #[test]

@@ -341,3 +341,90 @@ fn another_platform_is_another_key() {
     assert_eq!(space.run(&["last"]), ["upper", "first", "last"]);
     assert_eq!(space.run(&["last"]), NONE);
 }
+
+#[test]
+fn links_among_files_that_globs_name() {
+    use std::os::unix::fs::symlink;
+    for (inputs, sub) in [("src/", "src/sub"), ("src/**/*.c", "src/sub")] {
+        let space = Space::new(&format!(
+            r#"
+            [task.list]
+            inputs = ["{inputs}"]
+            tools = ["sh", "coreutils"]
+            run = ["sh", "-c", "cat src/*.c src/*/*.c > $0", "{{{{ out }}}}"]
+            outputs = ["build/list"]
+            "#
+        ));
+        space.write("src/a.c", "a");
+        space.write("src/sub/b.c", "b");
+        assert_eq!(space.run(&["list"]), ["list"]);
+        // an editor's lock, a link to a folder, and one to itself
+        symlink("me@here.1:2", space.path("src/.#a.c")).unwrap();
+        symlink("sub", space.path("src/ld.c")).unwrap();
+        symlink("self.c", space.path("src/self.c")).unwrap();
+        symlink("../gen/c.c", space.path("src/c.c")).unwrap();
+        assert!(space.run(&["list"]).is_empty(), "{inputs}");
+        assert_eq!(space.read("build/list"), "ab");
+        // what it leads to comes, changes and goes
+        space.write("gen/c.c", "c");
+        assert_eq!(space.run(&["list"]), ["list"], "{inputs}");
+        assert_eq!(space.read("build/list"), "acb");
+        space.write("gen/c.c", "C");
+        assert_eq!(space.run(&["list"]), ["list"]);
+        std::fs::remove_dir_all(space.path("gen")).unwrap();
+        assert!(space.run(&["list"]).is_empty(), "{inputs}");
+        assert_eq!(space.read("build/list"), "ab");
+        // the folder's link leads to a file after all
+        std::fs::rename(space.path(sub), space.path("src/bus")).unwrap();
+        space.write(sub, "s");
+        assert_eq!(space.run(&["list"]), ["list"], "{inputs}");
+        std::fs::remove_file(space.path("src/ld.c")).unwrap();
+        symlink("/etc", space.path("src/ld.c")).unwrap();
+        let out = space.call(&["run", "list"]);
+        assert!(
+            out.code == 2
+                && out.err.contains("`src/ld.c` of `list`")
+                && out.err.contains("leads out of the project, to /etc"),
+            "{}",
+            out.err
+        );
+    }
+}
+
+#[test]
+fn a_link_that_is_written_out_is_an_error_that_says_what_it_is() {
+    use std::os::unix::fs::symlink;
+    let space = Space::new(
+        r#"
+        [task.nowhere]
+        inputs = ["src/gone"]
+        tools = ["sh"]
+        run = ["sh", "-c", "exit 0"]
+        [task.folder]
+        inputs = ["src/ld"]
+        tools = ["sh"]
+        run = ["sh", "-c", "exit 0"]
+        [task.below]
+        inputs = ["src/ld/"]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "cat src/ld/b > $0", "{{ out }}"]
+        outputs = ["build/b"]
+        "#,
+    );
+    space.write("src/sub/b", "b");
+    symlink("away", space.path("src/gone")).unwrap();
+    symlink("sub", space.path("src/ld")).unwrap();
+    let nowhere = space.call(&["run", "nowhere"]).err;
+    assert!(
+        nowhere.contains("is a symlink to away, which is not there")
+            && !nowhere.contains("did you mean `src/gone`"),
+        "{nowhere}"
+    );
+    let folder = space.call(&["run", "folder"]).err;
+    assert!(
+        folder.contains("is a folder: write `src/ld/` for all files below it"),
+        "{folder}"
+    );
+    assert_eq!(space.run(&["below"]), ["below"]);
+    assert_eq!(space.read("build/b"), "b");
+}

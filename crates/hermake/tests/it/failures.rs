@@ -254,3 +254,25 @@ fn others_go_on_only_with_k() {
     assert_eq!(space.call(&["run", "-j1", "-k"]).code, 1);
     assert_eq!(space.index(), ["bad", "bad", "good"]);
 }
+
+#[test]
+fn a_tool_called_by_its_path_is_told_from_an_input() {
+    let space = Space::new("");
+    space.script("own/tool", "#!/bin/sh\necho works\n");
+    let path = space.path("own/tool").display().to_string();
+    let task = |command: &str| {
+        format!(
+            "[task.t]\ntools = [\"sh\", \"{path}\"]\nrun = [\"sh\", \"-c\", \"{command} > $0\", \"{{{{ out }}}}\"]\noutputs = [\"build/t\"]\n"
+        )
+    };
+    space.write("tasks/all.toml", &task(&path));
+    let ran = space.call(&["run"]);
+    let hint = format!(
+        "= {path} is among its tools, and those are on its PATH by their names alone: call `tool`"
+    );
+    assert!(ran.code == 1 && ran.err.contains(&hint), "{}", ran.err);
+    assert!(!ran.err.contains("add inputs"), "{}", ran.err);
+    space.write("tasks/all.toml", &task("tool"));
+    assert_eq!(space.run(&[]), ["t"]);
+    assert_eq!(space.read("build/t"), "works\n");
+}

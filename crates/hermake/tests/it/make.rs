@@ -157,15 +157,246 @@ fn recipes_are_started_without_a_shell() {
     let ran = make(&space, &[]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     let rules = space.read("build/tasks.mk");
-    let recipes: Vec<_> = rules.lines().filter(|l| l.starts_with('\t')).collect();
+    let recipes: Vec<_> = rules.lines().filter_map(|l| l.split_once(" ; ")).collect();
     assert_eq!(recipes.len(), 3);
-    for recipe in recipes {
-        assert!(recipe.starts_with("\t+@$(HERMAKE) run --leaf "), "{recipe}");
+    for (_, recipe) in recipes {
+        assert!(recipe.starts_with("+@$(HERMAKE) run --leaf "), "{recipe}");
         assert!(
             !recipe.contains(['"', '\'', '`', ';', '&', '|', '<', '>', '*', '?', '\\', '~']),
             "{recipe}"
         );
     }
+}
+
+/// A Makefile with `text` before and after the line that includes the rules.
+fn including(space: &Space, before: &str, after: &str) {
+    let hermake = env!("CARGO_BIN_EXE_hermake");
+    let include = format!("include $(shell {hermake} mk)\n");
+    let text = format!("MAKEFLAGS += -rR\n{before}{include}{after}");
+    space.write("Makefile", &text);
+}
+
+#[test]
+fn an_output_may_be_called_as_its_task_but_not_as_another() {
+    let tasks = r#"
+        [task.hello]
+        inputs = ["in"]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "cat in > $0", "{{ out }}"]
+        outputs = ["hello"]
+        "#;
+    let space = Space::new(tasks);
+    space.write("in", "one");
+    including(&space, "all: hello\n", "");
+    let ran = make(&space, &[]);
+    assert_eq!((ran.code, space.read("hello").as_str()), (0, "one"));
+    assert_eq!(ran.said(), "hello: no result of it yet\n");
+    assert_eq!(make(&space, &["-q", "hello"]).code, 0);
+    space.write("in", "two");
+    make(&space, &["hello"]);
+    assert_eq!(space.read("hello"), "two");
+    // a folder's target has its slash
+    let doc = "[task.doc]\ntools = [\"sh\"]\nrun = [\"sh\", \"-c\", \"exit 0\"]\n";
+    let folder = tasks
+        .replace("[\"hello\"]", "[\"doc/\"]")
+        .replace("> $0", "> $0/x");
+    space.write("tasks/all.toml", &(folder + doc));
+    assert_eq!(make(&space, &["doc/"]).code, 0);
+    assert_eq!(space.index(), ["hello", "hello", "hello"]);
+    space.write(
+        "tasks/all.toml",
+        &(tasks.replace("[\"hello\"]", "[\"doc\"]") + doc),
+    );
+    let ran = make(&space, &["doc"]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.err
+            .contains("the output `doc` of `hello` is called as the task `doc`")
+            && ran.err.contains("--> tasks/all.toml:6:20"),
+        "{}",
+        ran.err
+    );
+    // without Make there is nothing wrong with it
+    assert_eq!(space.call(&["run", "-n"]).code, 0);
+}
+
+#[test]
+fn without_rules_make_stops() {
+    let space = Space::chain();
+    including(
+        &space,
+        "package: build/last.txt\n\tcp build/last.txt package\n",
+        "",
+    );
+    assert_eq!(make(&space, &[]).code, 0);
+    let good = space.read("tasks/all.toml");
+    let rules = space.read("build/tasks.mk");
+    space.write("src/a.txt", "other\n");
+    space.write("tasks/all.toml", &(good.clone() + "typo = 1\n"));
+    let ran = make(&space, &[]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(
+        ran.err.contains("unknown field `typo`") && ran.err.contains("`hermake mk` has failed"),
+        "{}",
+        ran.err
+    );
+    // the rules are not lost, for who includes them by their name
+    assert_eq!(space.read("build/tasks.mk"), rules);
+    space.write("tasks/all.toml", &good);
+    assert_eq!(make(&space, &[]).code, 0);
+    assert_eq!(space.read("package"), "OTHend\n");
+    // where there is no project, and no folder to write to
+    fs::remove_dir_all(space.path("tasks")).unwrap();
+    fs::remove_file(space.path("hermake.toml")).unwrap();
+    let ran = make(&space, &["-k"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("neither hermake.toml nor"), "{}", ran.err);
+}
+
+#[test]
+fn a_make_without_hermake_stops() {
+    let space = Space::chain();
+    let manual = include_str!("../../../../docs/make.md");
+    let line = manual.lines().find(|l| l.starts_with("include $(or"));
+    let line = line.expect("the guard is in the manual");
+    space.write(
+        "Makefile",
+        &format!("all: ; @echo nothing to stop at\n{line}\n"),
+    );
+    let ran = make(&space, &[]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
+    assert!(ran.err.contains("no rules from hermake"), "{}", ran.err);
+    let program = env!("CARGO_BIN_EXE_hermake");
+    let line = line.replace("shell hermake", &format!("shell {program}"));
+    space.write("Makefile", &format!("all: last\n{line}\n"));
+    assert_eq!(make(&space, &[]).code, 0);
+}
+
+#[test]
+fn the_first_target_is_the_makefiles_own() {
+    let space = Space::chain();
+    including(&space, "", "all: last\n");
+    let ran = make(&space, &[]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(space.index(), ["upper", "first", "last"]);
+    including(
+        &space,
+        ".DEFAULT_GOAL = $(goal)\ngoal = first\n",
+        "all: last\n",
+    );
+    make(&space, &["-B"]);
+    assert_eq!(space.index().len(), 5, "only `first`, and what it needs");
+    including(&space, "", "");
+    let ran = make(&space, &[]);
+    assert!(
+        ran.code == 2 && ran.err.contains("No targets"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn names_that_make_reads_in_its_own_way() {
+    let names = [
+        "a;b",
+        "c\\nd",
+        "e=f",
+        "g:h%i#j k$l",
+        "m*",
+        "n\\\\o",
+        ".PHONY",
+        "q/.r",
+    ];
+    let outputs = names.map(|n| format!("\"{n}\"")).join(", ");
+    let task = format!(
+        "[task.all]\ntools = [\"coreutils\"]\nrun = [\"touch\", \"{{{{ outs }}}}\"]\noutputs = [{outputs}]\n"
+    );
+    // the project's folder, and the program's
+    for folder in ["a#b", "a$b", "a:b", "a%b", "a b'c"] {
+        let space = Space::new("").sibling(folder);
+        space.write("tasks/all.toml", &task);
+        let program = space.path(&format!("bin {folder}/hermake"));
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_hermake"), &program).unwrap();
+        space.write(
+            "Makefile",
+            ".RECIPEPREFIX = >\nfirst: all\ninclude $(shell \"$$PROGRAM\" mk)\n",
+        );
+        let make =
+            |args: &[&str]| Ran::of(space.make(args).env("PROGRAM", &program).output().unwrap());
+        let ran = make(&["-rR"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(
+            space.exists("g:h%i#j k$l") && space.exists(".PHONY"),
+            "{folder}"
+        );
+        fs::remove_file(space.path("g:h%i#j k$l")).unwrap();
+        let ran = make(&["-rR", "g:h%i#j k$l"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(space.exists("g:h%i#j k$l"), "{folder}");
+    }
+}
+
+#[test]
+fn task_files_may_have_any_name() {
+    let space = Space::chain();
+    let tasks = space.read("tasks/all.toml");
+    fs::remove_dir_all(space.path("tasks")).unwrap();
+    space.write("hermake.toml", "tasks = \"t#s s/*.toml\"\n");
+    space.write("t#s s/a b$c%d:e.toml", &tasks);
+    space.write(
+        "Makefile",
+        &format!(
+            "MAKEFLAGS += -rR\nHERMAKE := {}\nall: last\ninclude build/own.mk\nbuild/own.mk: ; $(HERMAKE) mk --out $@\n",
+            env!("CARGO_BIN_EXE_hermake")
+        ),
+    );
+    assert_eq!(make(&space, &[]).code, 0);
+    let quiet = make(&space, &[]);
+    assert_eq!((quiet.out.as_str(), quiet.err.as_str()), ("", ""));
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    space.write(
+        "t#s s/a b$c%d:e.toml",
+        &tasks.replace("task.last", "task.final"),
+    );
+    assert_eq!(make(&space, &["final"]).code, 0);
+    fs::rename(
+        space.path("t#s s/a b$c%d:e.toml"),
+        space.path("t#s s/x.toml"),
+    )
+    .unwrap();
+    let ran = make(&space, &["final"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+}
+
+#[test]
+fn a_linked_output_that_is_placed_again_is_newer() {
+    let space = Space::new(
+        r#"
+        [task.big]
+        inputs = ["in"]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "yes $(cat in) | head -c 9000000 > $0", "{{ out }}"]
+        outputs = ["build/big"]
+        link = true
+        "#,
+    );
+    including(
+        &space,
+        "package: build/big\n\thead -c 3 build/big > package\n",
+        "",
+    );
+    for word in ["uno", "dos", "uno", "dos"] {
+        space.write("in", word);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert_eq!(make(&space, &[]).code, 0);
+        assert_eq!(space.read("package"), word);
+        // no more than once
+        let again = make(&space, &[]);
+        assert!(!again.out.contains("head"), "{}", again.out);
+    }
+    assert_eq!(space.index(), ["big", "big"]);
+    assert_eq!(space.call(&["verify"]).code, 0);
 }
 
 #[test]

@@ -150,3 +150,75 @@ fn secrets_are_refused_where_they_would_be_seen() {
     );
     insta::assert_snapshot!(text);
 }
+
+#[test]
+fn a_line_that_is_too_long_is_not_cut_within_a_value() {
+    let space = Space::new(
+        r#"
+        [task.long]
+        tools = ["sh", "coreutils"]
+        env = { T = "{{ vars.TOKEN }}" }
+        run = ["sh", "-c", "head -c 65530 /dev/zero | tr '\\0' x; sleep 0.2; printf %.8s $T; sleep 0.2; echo ${T#????????}; head -c 65530 /dev/zero | tr '\\0' x; echo ${T}yyy"]
+        "#,
+    );
+    space.write(
+        "hermake.toml",
+        "secrets = [\"TOKEN\"]\n[vars]\nTOKEN = \"\"\n",
+    );
+    assert_eq!(call(&space, "sup3rs3cretvalue", &["run", "long"]).code, 0);
+    let log = call(&space, "", &["log", "-t", "long"]).out;
+    assert_eq!(log.matches("***").count(), 2);
+    assert!(
+        !log.contains("sup") && !log.contains("value"),
+        "{}",
+        log.replace('x', "")
+    );
+    assert_eq!(log.matches('x').count(), 2 * 65530);
+}
+
+#[test]
+fn a_program_named_by_a_secret_is_not_told() {
+    let space = Space::new(
+        r#"
+        [task.run]
+        run = ["{{ vars.TOKEN }}"]
+        [task.open]
+        impure = "as services are"
+        run = ["{{ vars.TOKEN }}"]
+        [task.serve]
+        kind = "service"
+        start = ["true"]
+        status = ["./{{ vars.TOKEN }}"]
+        stop = ["true"]
+        "#,
+    );
+    space.write(
+        "hermake.toml",
+        "secrets = [\"TOKEN\"]\n[vars]\nTOKEN = \"\"\n",
+    );
+    for task in ["run", "open", "serve"] {
+        let ran = call(&space, "hunter2-one", &["run", task]);
+        assert_ne!(ran.code, 0, "{task}");
+        assert!(!ran.err.contains("hunter2"), "{task}: {}", ran.err);
+        assert!(ran.err.contains("***"), "{task}: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_passed_value_that_is_no_text_is_masked_too() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let space = space();
+    let value = std::ffi::OsStr::from_bytes(b"caf\xe9-hunter2");
+    let mut command = space.hermake();
+    command
+        .args(["run", "-v", "open"])
+        .env("TOKEN", "none")
+        .env("PASSED", value);
+    let ran = Ran::of(command.output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(
+        !ran.err.contains("hunter2") && ran.err.contains("***"),
+        "{}",
+        ran.err
+    );
+}

@@ -212,6 +212,60 @@ fn a_pack_or_index_cut_anywhere_lost_or_of_another_format() {
 }
 
 #[test]
+fn a_store_that_says_nothing_is_a_problem() {
+    fn cut(path: &Path, to: usize) {
+        fs::write(path, &fs::read(path).unwrap()[..to]).unwrap();
+    }
+    fn flip(path: &Path) {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[0] ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+    let edits: [(&str, fn(&Path, &Path), &str); 6] = [
+        (
+            "no pack",
+            |pack, _| fs::remove_file(pack).unwrap(),
+            "is of, is gone",
+        ),
+        (
+            "no index",
+            |_, index| fs::remove_file(index).unwrap(),
+            "no index says what is in",
+        ),
+        (
+            "empty",
+            |_, index| fs::write(index, "").unwrap(),
+            "the head of",
+        ),
+        ("cut", |_, index| cut(index, 100), "the last line of"),
+        (
+            "cut within the head",
+            |_, index| cut(index, 63),
+            "the head of",
+        ),
+        ("one bit", |_, index| flip(index), "the head of"),
+    ];
+    for (what, edit, message) in edits {
+        let space = Space::chain();
+        assert_eq!(space.call(&["verify"]).code, 0, "there is none yet");
+        space.run(&["last"]);
+        edit(&space.pack(), &space.store().join("index"));
+        for args in [&["verify"][..], &["verify", "--remove"]] {
+            let verify = space.call(args);
+            assert_eq!(verify.code, 1, "{what}: {}", verify.out);
+            assert!(verify.out.contains(message), "{what}: {}", verify.out);
+        }
+        let after = space.call(&["verify"]);
+        assert_eq!(after.code, 0, "{what}: {}", after.out);
+        fs::remove_dir_all(space.path("build")).unwrap();
+        space.run(&["last"]);
+        assert_eq!(space.call(&["verify"]).code, 0, "{what}");
+        fs::remove_dir_all(space.path("build")).unwrap();
+        assert!(space.run(&["last"]).is_empty(), "{what}");
+    }
+}
+
+#[test]
 fn what_verify_removes_is_no_problem_any_more() {
     for space in [Space::chain(), larger()] {
         space.run(&["last"]);

@@ -176,3 +176,13 @@ fn reasons_are_told_apart() {
         serde_json::from_str(&space.call(&["why", "t", "--json"]).out).unwrap();
     assert_eq!(json["last_why"]["reason"], "forced");
 }
+
+#[test]
+fn a_carriage_return_is_seen() {
+    let space = Space::chain();
+    space.write("src/a.txt", "one\ntwo\n");
+    space.run(&["upper"]);
+    space.write("src/a.txt", "one\ntwo\r\n");
+    let why = space.call(&["why", "upper"]).out;
+    assert!(why.contains("-two\n    +two␍\n"), "{why}");
+}

@@ -113,7 +113,7 @@ impl Own {
                 note: None,
                 cage: w.cage,
             };
-            command::run(&spec, &mut |_, _| {})
+            command::run(&spec, &command::whole, &mut |_, _| {})
         });
         atomic::remove(&stage)?;
         match end? {
