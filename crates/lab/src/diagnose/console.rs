@@ -33,7 +33,8 @@ pub(crate) fn last_lines(log: &Path, from: u64, count: usize) -> Vec<Line> {
 }
 
 /// The text without what moves the cursor or changes colours: a move begins a
-/// new line, and the rest goes.
+/// new line, what is written over is gone (a progress in percent leaves its last),
+/// and the rest goes.
 pub(crate) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -46,6 +47,9 @@ pub(crate) fn plain(text: &str) -> String {
                 if matches!(last, Some('H' | 'J' | 'f')) && !out.ends_with('\n') {
                     out.push('\n');
                 }
+            }
+            '\r' if !matches!(chars.peek(), None | Some('\r' | '\n')) => {
+                out.truncate(out.rfind('\n').map_or(0, |end| end + 1));
             }
             '\n' | '\t' => out.push(char),
             char if char.is_control() => {}
@@ -63,6 +67,12 @@ mod tests {
     fn what_moves_the_cursor_is_no_text() {
         let text = "\u{1b}[2J\u{1b}[01;01H\u{1b}[=3hBdsDxe: loading\r\n\u{1b}[0;32mOK\u{1b}[0m\r\n";
         assert_eq!(plain(text).trim(), "BdsDxe: loading\nOK");
+    }
+
+    #[test]
+    fn what_is_written_over_is_gone() {
+        let text = "URI\r\n\r  Downloading...1%\r  Downloading...100%BdsDxe: loading\r\r\nend\r";
+        assert_eq!(plain(text), "URI\n  Downloading...100%BdsDxe: loading\nend");
     }
 
     #[test]
