@@ -1,6 +1,7 @@
 //! `make bench-lab`: what the lab costs. `make bench-lab B=resume` for what
-//! suspending saves, `B=targets` for many machines; both without `B`. Images
-//! are in the store already, or are made first.
+//! suspending saves, `B=targets` for many machines (`B=hub`, `B=switch`: on that
+//! backend only); both without `B`. Images are in the store already, or are made
+//! first.
 
 mod resume;
 mod targets;
@@ -18,8 +19,9 @@ fn main() -> anyhow::Result<()> {
     for what in wanted {
         match what.as_str() {
             "resume" => resume::run()?,
-            "targets" => targets::run()?,
-            other => bail!("there is no benchmark {other:?}: resume, targets"),
+            "targets" => targets::run(&["hub", "switch"])?,
+            "hub" | "switch" => targets::run(&[&what])?,
+            other => bail!("there is no benchmark {other:?}: resume, targets, hub, switch"),
         }
     }
     Ok(())

@@ -8,13 +8,12 @@ use e2e::Checkout;
 
 use super::timed;
 
-const BACKENDS: &[&str] = &["hub", "switch"];
 /// How many are installed at once.
 const AT_ONCE: &[usize] = &[1, 2, 4];
 
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(crate) fn run(backends: &[&str]) -> anyhow::Result<()> {
     let mut rows = String::new();
-    for backend in BACKENDS {
+    for backend in backends {
         let lab = Checkout::new()?;
         four_targets(&lab, backend)?;
         eprintln!("{backend}: the server");

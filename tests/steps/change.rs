@@ -133,7 +133,7 @@ pub(crate) fn service_and_second_target(checkout: &Checkout) -> anyhow::Result<(
             .says(&[&format!("{target}\nstatus: done")])?;
     }
     checkout
-        .ssh("target2", "tail -n 3 /var/log/cloud-init-output.log")?
+        .ssh("target2", "grep 'db: 1' /var/log/cloud-init-output.log")?
         .success()?
         .says(&["db: 1"])?;
     let console = checkout.read("build/labs/lab/vm/target2/serial.log")?;
