@@ -121,6 +121,7 @@ impl Stage {
     /// Stages are used again, since making and removing folders is what costs most of a short task;
     /// the first that nobody holds is taken.
     pub fn new(hermake: &Path, how: Use) -> Result<Self> {
+        atomic::usual_umask();
         let stages = hermake.join(if how == Use::Outputs {
             "outputs"
         } else {

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 
+/// The umask of tasks.
+const USUAL: rustix::fs::RawMode = 0o022;
+
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 /// A name that no other process or thread of this machine uses now.
@@ -72,9 +75,18 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     Ok(())
 }
 
+static UMASK: OnceLock<u32> = OnceLock::new();
+
+/// From now on this process creates files and folders as tasks do: what they see, and what is recorded of folders
+/// that are made for them, must not depend on who calls. hermake's own files lie in folders that are there by now.
+pub fn usual_umask() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(USUAL));
+    // known already: then more is done than needed
+    let _ = UMASK.set(USUAL.into());
+}
+
 /// Permissions that files don't get when they are created; all where that can't be known.
 fn umask() -> u32 {
-    static UMASK: OnceLock<u32> = OnceLock::new();
     *UMASK.get_or_init(|| {
         let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let line = text.lines().find_map(|l| l.strip_prefix("Umask:"));

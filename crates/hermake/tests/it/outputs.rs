@@ -267,3 +267,36 @@ fn what_came_back_is_in_the_log_however_it_came() {
         assert_eq!(last.why, "output build/last.txt is gone");
     }
 }
+
+#[test]
+fn the_callers_umask_does_not_matter() {
+    for mask in ["022", "077", "002"] {
+        let space = Space::new(
+            r#"
+            [task.d]
+            tools = ["sh", "coreutils"]
+            run = ["sh", "-c", "stat -c %a . build $0 > $0/modes; mkdir $0/sub", "{{ out }}"]
+            outputs = ["build/d/"]
+            [task.r]
+            kind = "render"
+            template = "t.tera"
+            outputs = ["build/r"]
+            "#,
+        );
+        space.write("t.tera", "text");
+        let hermake = env!("CARGO_BIN_EXE_hermake");
+        let mut sh = space.command("sh");
+        sh.args(["-c", &format!("umask {mask}; exec {hermake} run d r")]);
+        assert!(sh.status().unwrap().success());
+        let mode = |path: &str| {
+            let meta = fs::metadata(space.path(path)).unwrap();
+            format!("{:o}", meta.permissions().mode() & 0o7777)
+        };
+        assert_eq!(space.read("build/d/modes"), "755\n755\n755\n");
+        let modes = ["build/d", "build/d/sub", "build/d/modes", "build/r"].map(mode);
+        assert_eq!(modes, ["755", "755", "644", "644"], "{mask}");
+        if mask == "077" {
+            assert_eq!(mode("build/.hermake"), "700", "what is private stays so");
+        }
+    }
+}
