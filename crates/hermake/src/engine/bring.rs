@@ -52,7 +52,8 @@ impl Engine {
             let ready = if deep {
                 self.fresh(*need, &mut seen)?
             } else {
-                self.need_ready(*need)
+                // another Make, with other values of variables, may have put its own outputs there
+                self.need_ready(*need) || self.put_back(*need)?
             };
             if !ready {
                 let name = &self.task(*need).name;
@@ -175,11 +176,7 @@ impl Engine {
     /// Brings the task at `index` up to date; its needs are.
     pub fn bring(&self, index: usize) -> Result<Outcome> {
         let task = self.task(index);
-        let id = Digest::of(task.id.as_bytes());
-        let _held = self.locks.take(&id, || {
-            self.say
-                .note(&task.name, "another hermake is at it: waiting");
-        })?;
+        let _held = self.hold(task)?;
         self.state().refresh();
         let done = if let Kind::Service(service) = &task.kind {
             self.bring_service(task, service)
@@ -274,8 +271,8 @@ impl Engine {
         let key = plan.key;
         let made = match &task.kind {
             Kind::Fetch { urls, digest } => self.fetch(task, urls, digest, why),
-            Kind::Render { template, context } => self.render(task, template, context, why),
-            Kind::Run { argv } if task.in_place() => self.run_in_place(task, argv, why),
+            Kind::Render { template, context } => self.render(task, template, context, &plan, why),
+            Kind::Run { argv } if task.in_place() => self.run_in_place(task, argv, &plan, why),
             Kind::Run { argv } => self.run_pure(task, argv, &plan, why),
             Kind::Service(_) => bail!("a service is not made"),
         }?;

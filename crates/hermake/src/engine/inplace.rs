@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use super::Engine;
 use super::bring::{Made, Taken};
+use super::plan::Plan;
 use super::why::Why;
 use crate::config::Task;
 use crate::config::task::{OUT_OPEN, fill_outputs};
@@ -41,8 +42,17 @@ impl Engine {
     }
 
     /// Runs `argv` in the checkout. `{{ out }}` is a private path until the task has succeeded.
-    pub(super) fn run_in_place(&self, task: &Task, argv: &[String], why: &Why) -> Result<Made> {
+    pub(super) fn run_in_place(
+        &self,
+        task: &Task,
+        argv: &[String],
+        plan: &Plan,
+        why: &Why,
+    ) -> Result<Made> {
         let mut log = self.run().task(task, why, argv);
+        let watched = self
+            .watch_needed(plan)
+            .map_err(|e| self.failed(task, &mut log, &format!("{e:#}"), false))?;
         let stage = self.stages.take(Use::Outputs)?;
         stage.room_for(&task.outputs)?;
         let staged = |text: &str| {
@@ -78,6 +88,10 @@ impl Engine {
             cage: None,
         };
         self.command(task, &spec, &mut log)?;
+        if let Some(path) = self.changed_since(&watched) {
+            let message = format!("`{path}` changed while it ran: nothing is recorded, run again");
+            return Err(self.failed(task, &mut log, &message, false));
+        }
         let templated = argv
             .iter()
             .chain(task.env.iter().map(|e| &e.1))

@@ -3,16 +3,20 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
 use super::Engine;
 use super::bring::Made;
+use super::plan::Plan;
 use super::why::Why;
 use crate::config::Task;
 use crate::config::params::from_toml;
 use crate::exec::stage::Use;
 use crate::fs::glob;
+
+/// So often a template is rendered if what it needs is replaced meanwhile.
+const TRIES: u32 = 5;
 
 impl Engine {
     pub(super) fn render(
@@ -20,12 +24,13 @@ impl Engine {
         task: &Task,
         template: &str,
         context: &[(String, String)],
+        plan: &Plan,
         why: &Why,
     ) -> Result<Made> {
         let mut log = self.run().task(task, why, &[format!("render {template}")]);
         let stage = self.stages.take(Use::Outputs)?;
         stage.room_for(&task.outputs)?;
-        let rendered = match self.rendered(task, template, context) {
+        let rendered = match self.rendered_as_planned(task, template, context, plan) {
             Ok(text) => text,
             Err(e) => return Err(self.failed(task, &mut log, &format!("{e:#}"), false)),
         };
@@ -35,6 +40,24 @@ impl Engine {
         }
         let outputs = self.take_outputs(task, &stage.root(), &mut log)?;
         Ok(self.made(&mut log, outputs))
+    }
+
+    /// The text that `template` gives with what `plan` says that it is made of.
+    fn rendered_as_planned(
+        &self,
+        task: &Task,
+        template: &str,
+        context: &[(String, String)],
+        plan: &Plan,
+    ) -> Result<String> {
+        for _ in 0..TRIES {
+            let watched = self.watch_needed(plan)?;
+            let text = self.rendered(task, template, context);
+            if self.changed_since(&watched).is_none() {
+                return text;
+            }
+        }
+        bail!("what it needs keeps changing: nothing is recorded, run again")
     }
 
     /// The text that `template` gives.

@@ -253,8 +253,9 @@ impl Engine {
                 self.store.keep_large(&from, &entries, task.link)?;
             }
             self.inside(&to)?;
+            let placed_at = crate::fs::now_ns();
             crate::store::place::swap(&from, &to)?;
-            placed.push(self.stamp(&to, entries)?);
+            placed.push(self.stamp(&to, entries, placed_at)?);
         }
         Ok((placed, small))
     }

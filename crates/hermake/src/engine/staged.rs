@@ -14,7 +14,6 @@ use crate::exec::command::Spec;
 use crate::exec::sandbox::{self, Cell, Sandbox, Wrapped};
 use crate::exec::stage::{COPIED, Stage, Taken, Use};
 use crate::exec::tools;
-use crate::fs::RelPath;
 use crate::runlog::TaskLog;
 
 /// `sandbox = "none"` of the project file, as kept in the graph.
@@ -57,7 +56,7 @@ impl Engine {
         why: &Why,
     ) -> Result<Made> {
         if self.graph.settings.sandbox == NONE {
-            return self.run_in_place(task, argv, why);
+            return self.run_in_place(task, argv, plan, why);
         }
         let mut log = self.run().task(task, why, argv);
         let stage = self.run_in_stage(task, argv, plan, &mut log)?;
@@ -79,27 +78,33 @@ impl Engine {
         } else {
             Use::Linked
         };
-        let mut stage = self.stages.take(how)?;
-        stage.copied = sandbox.map_or(COPIED, Sandbox::copied);
-        for (path, ..) in &plan.manifest.inputs {
-            stage.input(&self.root, path, true)?;
-        }
-        for need in &task.needs {
-            for output in &self.task(*need).outputs {
-                stage.input(&self.root, &RelPath::new(&output.path), false)?;
+        for from_store in [false, true] {
+            let mut stage = self.stages.take(how)?;
+            stage.copied = sandbox.map_or(COPIED, Sandbox::copied);
+            let watched = self
+                .fill(plan, &mut stage, from_store)
+                .map_err(|e| self.failed(task, log, &format!("{e:#}"), false))?;
+            stage.room_for(&task.outputs)?;
+            let spec = self.pure_spec(task, argv, &stage, sandbox)?;
+            self.command(task, &spec, log)?;
+            if let Some(path) = stage.undeclared(&task.outputs)?.first() {
+                let message = format!(
+                    "it wrote `{path}`, which is not declared: add it to `outputs` at {}",
+                    task.at
+                );
+                return Err(self.failed(task, log, &message, false));
             }
+            let Some(path) = self.changed_since(&watched) else {
+                return Ok(stage);
+            };
+            let changed = format!("`{path}` changed while it ran");
+            if plan.manifest.inputs.iter().any(|input| input.0 == *path) {
+                break;
+            }
+            log.note(&format!("{changed}: once more, with the store's copy"));
         }
-        stage.room_for(&task.outputs)?;
-        let spec = self.pure_spec(task, argv, &stage, sandbox)?;
-        self.command(task, &spec, log)?;
-        if let Some(path) = stage.undeclared(&task.outputs)?.first() {
-            let message = format!(
-                "it wrote `{path}`, which is not declared: add it to `outputs` at {}",
-                task.at
-            );
-            return Err(self.failed(task, log, &message, false));
-        }
-        Ok(stage)
+        let message = "an input changed while it ran: nothing is recorded, run again";
+        Err(self.failed(task, log, message, false))
     }
 
     fn pure_spec(

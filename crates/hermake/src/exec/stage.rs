@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -103,6 +103,8 @@ pub struct Stage {
     /// The whole folder.
     pub dir: PathBuf,
     staged: BTreeSet<RelPath>,
+    /// Folders that are there.
+    folders: BTreeSet<PathBuf>,
     /// Inputs to mount: where they are, and where the task sees them.
     pub large: Vec<(PathBuf, RelPath)>,
     /// Up to this size inputs are copied.
@@ -150,6 +152,7 @@ impl Stage {
         Ok(Self {
             dir,
             staged: BTreeSet::new(),
+            folders: BTreeSet::new(),
             large: Vec::new(),
             copied: COPIED,
             how,
@@ -162,6 +165,7 @@ impl Stage {
     /// Makes it as new for the next task of this process; false if that can't be.
     fn reset(&mut self) -> bool {
         self.staged.clear();
+        self.folders.clear();
         self.large.clear();
         // where only outputs are put, those of the next task are removed before it starts
         let root = self.how == Use::Outputs || clear(&self.dir, &PARTS[..1]);
@@ -187,44 +191,62 @@ impl Stage {
         self.dir.join("root")
     }
 
-    /// Puts the project's file, symlink or folder `path` where the task sees it.
-    pub fn input(&mut self, project: &Path, path: &RelPath, follow: bool) -> Result<()> {
-        let from = project.join(path.as_path());
-        let to = self.root().join(path.as_path());
-        let what = || format!("staging {path}");
-        atomic::create_parent(&to)?;
-        let meta = if follow {
-            fs::metadata(&from)
-        } else {
-            fs::symlink_metadata(&from)
-        };
-        let meta = meta.with_context(what)?;
+    /// Where the task sees `path`, with all folders above it.
+    fn place(&mut self, path: &RelPath) -> Result<PathBuf> {
         self.staged.insert(path.clone());
-        if meta.is_symlink() {
-            symlink(fs::read_link(&from).with_context(what)?, &to).with_context(what)
-        } else if meta.is_dir() {
-            fs::create_dir_all(&to).with_context(what)?;
-            for item in fs::read_dir(&from).with_context(what)? {
-                let name = item.with_context(what)?.file_name();
-                self.input(project, &path.join(&name), false)?;
-            }
-            Ok(())
-        } else if meta.len() <= self.copied {
-            let bytes = fs::read(&from).with_context(what)?;
-            fs::write(&to, bytes).with_context(what)?;
-            let mode = if meta.permissions().mode() & 0o111 == 0 {
-                0o444
-            } else {
-                0o555
-            };
-            fs::set_permissions(&to, fs::Permissions::from_mode(mode)).with_context(what)
-        } else if self.how == Use::Mounted {
-            self.large
-                .push((fs::canonicalize(&from).with_context(what)?, path.clone()));
-            Ok(())
-        } else {
-            symlink(fs::canonicalize(&from).with_context(what)?, &to).with_context(what)
+        let to = self.root().join(path.as_path());
+        if let Some(above) = path.as_path().parent()
+            && !self.folders.contains(above)
+        {
+            atomic::create_parent(&to)?;
+            self.folders.insert(above.to_path_buf());
         }
+        Ok(to)
+    }
+
+    /// Makes the folder `path`.
+    pub fn folder(&mut self, path: &RelPath) -> Result<()> {
+        let to = self.place(path)?;
+        fs::create_dir_all(&to).with_context(|| format!("staging {path}"))?;
+        self.folders.insert(path.to_path_buf());
+        Ok(())
+    }
+
+    /// Makes the symlink `path`.
+    pub fn link(&mut self, path: &RelPath, target: &RelPath) -> Result<()> {
+        let to = self.place(path)?;
+        symlink(target.as_path(), to).with_context(|| format!("staging {path}"))
+    }
+
+    /// Makes the file `path`, which holds `bytes`.
+    pub fn copy(&mut self, path: &RelPath, bytes: &[u8], executable: bool) -> Result<()> {
+        self.made(path, executable, |to, mode| {
+            Ok(atomic::create(to, bytes, mode)?)
+        })
+    }
+
+    /// Lets `make` create the file `path` with these permissions.
+    pub fn made(
+        &mut self,
+        path: &RelPath,
+        executable: bool,
+        make: impl FnOnce(&Path, u32) -> Result<()>,
+    ) -> Result<()> {
+        let to = self.place(path)?;
+        let mode = if executable { 0o555 } else { 0o444 };
+        make(&to, mode).with_context(|| format!("staging {path}"))
+    }
+
+    /// Shows the task the file `from` as `path`, where it is.
+    pub fn large(&mut self, from: &Path, path: &RelPath) -> Result<()> {
+        let what = || format!("staging {path}");
+        let to = self.place(path)?;
+        let from = fs::canonicalize(from).with_context(what)?;
+        if self.how == Use::Mounted {
+            self.large.push((from, path.clone()));
+            return Ok(());
+        }
+        symlink(from, to).with_context(what)
     }
 
     /// Makes the folders that outputs go to.

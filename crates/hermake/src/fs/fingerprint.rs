@@ -69,6 +69,12 @@ impl Fingerprint {
         }
     }
 
+    /// True if this is the file that `other` was, written no later: only its ctime may differ.
+    pub fn is_version_of(&self, other: &Self) -> bool {
+        let ctime = other.ctime;
+        Self { ctime, ..*self } == *other
+    }
+
     /// Size in bytes.
     pub fn size(&self) -> u64 {
         self.size

@@ -125,6 +125,11 @@ impl Store {
         fs::set_permissions(path, fs::Permissions::from_mode(entry.mode)).with_context(what)
     }
 
+    /// Makes the file `to`, which must not be there, of the content of `digest`.
+    pub fn content(&self, digest: &Digest, entry: &Entry, to: &Path) -> Result<()> {
+        self.file(digest, entry, to, false)
+    }
+
     /// Forgets content that is not what its name says.
     pub fn drop_blob(&self, digest: &Digest) {
         self.pack.forget((Kind::Blob, *digest));
