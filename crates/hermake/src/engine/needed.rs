@@ -78,7 +78,7 @@ impl Engine {
             let Some(bytes) = self.content(path, then.size(), digest) else {
                 bail!("its input `{path}` changed meanwhile: nothing is recorded, run again");
             };
-            stage.copy(path, &bytes, *executable)?;
+            stage.copy(path, (&bytes, digest), *executable)?;
         }
         for needed in &plan.needed {
             for stamped in &needed.tree {
@@ -106,7 +106,7 @@ impl Engine {
         let executable = entry.mode & 0o111 != 0;
         if entry.size <= stage.copied {
             if let Some(bytes) = self.content(&path, entry.size, digest) {
-                return stage.copy(&path, &bytes, executable);
+                return stage.copy(&path, (&bytes, digest), executable);
             }
         } else if !from_store && let Some(file) = self.watch(&path, stamped) {
             watched.push(file);
@@ -115,9 +115,10 @@ impl Engine {
         // something else is there by now; the store has what was
         let maker = &self.task(needed.maker).name;
         stage
-            .made(&path, executable, |to, mode| {
+            .made(&path, digest, executable, |to, mode| {
                 let entry = entry.clone();
-                self.store.content(digest, &Entry { mode, ..entry }, to)
+                self.store.content(digest, &Entry { mode, ..entry }, to)?;
+                Ok(fs::symlink_metadata(to)?)
             })
             .with_context(|| {
                 format!("`{path}` is not what `{maker}` made of it any more: run again")

@@ -12,7 +12,7 @@ use super::why::Why;
 use crate::config::Task;
 use crate::exec::command::Spec;
 use crate::exec::sandbox::{self, Cell, Sandbox, Wrapped};
-use crate::exec::stage::{COPIED, Stage, Taken, Use};
+use crate::exec::stage::{COPIED, Misdeed, Stage, Taken, Use};
 use crate::exec::tools;
 use crate::runlog::TaskLog;
 
@@ -87,11 +87,8 @@ impl Engine {
             stage.room_for(&task.outputs)?;
             let spec = self.pure_spec(task, argv, &stage, sandbox)?;
             self.command(task, &spec, log)?;
-            if let Some(path) = stage.undeclared(&task.outputs)?.first() {
-                let message = format!(
-                    "it wrote `{path}`, which is not declared: add it to `outputs` at {}",
-                    task.at
-                );
+            if let Some(misdeed) = stage.misdeed(&task.outputs)? {
+                let message = told(&misdeed, task);
                 return Err(self.failed(task, log, &message, false));
             }
             let Some(path) = self.changed_since(&watched) else {
@@ -172,5 +169,17 @@ impl Engine {
             note: (sandbox.is_some() && wrapped.cage.is_none()).then(|| stage.dir.clone()),
             cage: wrapped.cage,
         })
+    }
+}
+
+fn told(misdeed: &Misdeed, task: &Task) -> String {
+    let advice = "inputs are read-only, copy it to $TMPDIR first";
+    match misdeed {
+        Misdeed::Wrote(path) => format!(
+            "it wrote `{path}`, which is not declared: add it to `outputs` at {}",
+            task.at
+        ),
+        Misdeed::Changed(path) => format!("it changed its input `{path}`: {advice}"),
+        Misdeed::Removed(path) => format!("it removed its input `{path}`: {advice}"),
     }
 }

@@ -1,6 +1,7 @@
 //! A task's own folder: declared inputs, room for outputs, private HOME and TMPDIR.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::symlink;
@@ -10,13 +11,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 
 use crate::config::Output;
-use crate::fs::{Fingerprint, RelPath, atomic, lock};
+use crate::fs::{Digest, Fingerprint, RelPath, atomic, lock};
 
 /// Up to this size inputs are copied, as a rule; larger ones are mounted, or linked to where that can't be.
 pub const COPIED: u64 = 1 << 20;
 
 /// Folders of a stage: what the task sees as the project, its HOME, its TMPDIR.
 const PARTS: [&str; 3] = ["root", "home", "tmp"];
+
+/// What a task must not do in its stage.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Misdeed {
+    /// It wrote this, which is neither input nor output.
+    Wrote(RelPath),
+    /// It wrote to this input, or put something else there.
+    Changed(RelPath),
+    /// It removed this input.
+    Removed(RelPath),
+}
 
 /// What a stage is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +114,8 @@ impl Drop for Taken<'_> {
 pub struct Stage {
     /// The whole folder.
     pub dir: PathBuf,
-    staged: BTreeSet<RelPath>,
+    /// What was put there; of copies with what `stat` says of them, and their content.
+    staged: BTreeMap<RelPath, Option<(Fingerprint, Digest)>>,
     /// Folders that are there.
     folders: BTreeSet<PathBuf>,
     /// Inputs to mount: where they are, and where the task sees them.
@@ -151,7 +164,7 @@ impl Stage {
         sweep(&stages, &dir);
         Ok(Self {
             dir,
-            staged: BTreeSet::new(),
+            staged: BTreeMap::new(),
             folders: BTreeSet::new(),
             large: Vec::new(),
             copied: COPIED,
@@ -193,7 +206,7 @@ impl Stage {
 
     /// Where the task sees `path`, with all folders above it.
     fn place(&mut self, path: &RelPath) -> Result<PathBuf> {
-        self.staged.insert(path.clone());
+        self.staged.insert(path.clone(), None);
         let to = self.root().join(path.as_path());
         if let Some(above) = path.as_path().parent()
             && !self.folders.contains(above)
@@ -219,22 +232,32 @@ impl Stage {
     }
 
     /// Makes the file `path`, which holds `bytes`.
-    pub fn copy(&mut self, path: &RelPath, bytes: &[u8], executable: bool) -> Result<()> {
-        self.made(path, executable, |to, mode| {
-            Ok(atomic::create(to, bytes, mode)?)
+    pub fn copy(
+        &mut self,
+        path: &RelPath,
+        (bytes, digest): (&[u8], &Digest),
+        executable: bool,
+    ) -> Result<()> {
+        self.made(path, digest, executable, |to, mode| {
+            Ok(atomic::create(to, bytes, mode)?.metadata()?)
         })
     }
 
-    /// Lets `make` create the file `path` with these permissions.
+    /// Lets `make` create the file `path` with these permissions, and say what it is.
+    /// Its content is that of `digest`.
     pub fn made(
         &mut self,
         path: &RelPath,
+        digest: &Digest,
         executable: bool,
-        make: impl FnOnce(&Path, u32) -> Result<()>,
+        make: impl FnOnce(&Path, u32) -> Result<fs::Metadata>,
     ) -> Result<()> {
         let to = self.place(path)?;
         let mode = if executable { 0o555 } else { 0o444 };
-        make(&to, mode).with_context(|| format!("staging {path}"))
+        let meta = make(&to, mode).with_context(|| format!("staging {path}"))?;
+        let copy = (Fingerprint::of(&meta), *digest);
+        self.staged.insert(path.clone(), Some(copy));
+        Ok(())
     }
 
     /// Shows the task the file `from` as `path`, where it is.
@@ -266,14 +289,33 @@ impl Stage {
         Ok(())
     }
 
-    /// What the task wrote that is neither input nor below an output.
-    pub fn undeclared(&self, outputs: &[Output]) -> Result<Vec<RelPath>> {
-        let mut out = Vec::new();
-        self.walk(&RelPath::default(), outputs, &mut out)?;
-        Ok(out)
+    /// The first thing that the task did to what is not below an output.
+    pub fn misdeed(&self, outputs: &[Output]) -> Result<Option<Misdeed>> {
+        let wrote = self.walk(&RelPath::default(), outputs)?;
+        Ok(wrote.map(Misdeed::Wrote).or_else(|| self.changed()))
     }
 
-    fn walk(&self, dir: &RelPath, outputs: &[Output], out: &mut Vec<RelPath>) -> Result<()> {
+    /// The first copy of an input that doesn't hold any more what was put there.
+    fn changed(&self) -> Option<Misdeed> {
+        let root = self.root();
+        let copies = self
+            .staged
+            .iter()
+            .filter_map(|(p, c)| Some((p, c.as_ref()?)));
+        copies.into_iter().find_map(|(path, (then, digest))| {
+            let full = root.join(path.as_path());
+            let Ok(meta) = fs::symlink_metadata(&full) else {
+                return Some(Misdeed::Removed(path.clone()));
+            };
+            // one that was only touched is as good
+            let same = Fingerprint::of(&meta).is_version_of(then)
+                || meta.is_file() && Digest::of_file(&full).is_ok_and(|is| is == *digest);
+            (!same).then(|| Misdeed::Changed(path.clone()))
+        })
+    }
+
+    /// The first path at or below `dir` that is neither input nor output, nor a folder of one.
+    fn walk(&self, dir: &RelPath, outputs: &[Output]) -> Result<Option<RelPath>> {
         let full = self.root().join(dir.as_path());
         let what = || format!("listing {}", full.display());
         for item in fs::read_dir(&full).with_context(what)? {
@@ -283,12 +325,30 @@ impl Stage {
                 continue;
             }
             if item.file_type().with_context(what)?.is_dir() {
-                self.walk(&path, outputs, out)?;
-            } else if !self.staged.contains(&path) {
-                out.push(path);
+                if let Some(found) = self.walk(&path, outputs)? {
+                    return Ok(Some(found));
+                }
+                if !self.is_folder(&path, outputs) {
+                    return Ok(Some(path));
+                }
+            } else if !self.staged.contains_key(&path) {
+                return Ok(Some(path));
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// True if `path` was made for an input or an output.
+    fn is_folder(&self, path: &RelPath, outputs: &[Output]) -> bool {
+        let below = path.join(OsStr::new(""));
+        let is_below = |other: &[u8]| other.starts_with(below.bytes());
+        self.staged.contains_key(path)
+            || outputs.iter().any(|o| is_below(o.path.as_bytes()))
+            || self
+                .staged
+                .range(&below..)
+                .next()
+                .is_some_and(|(next, _)| is_below(next.bytes()))
     }
 }
 

@@ -52,7 +52,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Creates the file `path`, which must not be there, with these permissions, and its parents.
-pub fn create(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<fs::File> {
     use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     let attempt = || {
         fs::OpenOptions::new()
@@ -72,7 +72,7 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     if mode & umask() != 0 || mode & 0o7000 != 0 {
         file.set_permissions(fs::Permissions::from_mode(mode))?;
     }
-    Ok(())
+    Ok(file)
 }
 
 static UMASK: OnceLock<u32> = OnceLock::new();

@@ -69,10 +69,15 @@ impl Fingerprint {
         }
     }
 
-    /// True if this is the file that `other` was, written no later: only its ctime may differ.
+    /// True if this is the same file as `other`, not written to between the two, as far as its own times say:
+    /// its permissions and its names may differ.
     pub fn is_version_of(&self, other: &Self) -> bool {
-        let ctime = other.ctime;
-        Self { ctime, ..*self } == *other
+        let (mode, ctime) = (other.mode, other.ctime);
+        Self {
+            mode,
+            ctime,
+            ..*self
+        } == *other
     }
 
     /// Size in bytes.

@@ -86,7 +86,9 @@ impl Store {
         let what = || format!("restoring {}", path.display());
         if entry.size < PACKED {
             let bytes = self.small(digest)?;
-            return atomic::create(path, &bytes, entry.mode).with_context(what);
+            return atomic::create(path, &bytes, entry.mode)
+                .map(drop)
+                .with_context(what);
         }
         if entry.size < LARGE {
             let bytes = fs::read(&blob).map_err(|_| Damaged {
@@ -100,7 +102,9 @@ impl Store {
                 }
                 .into());
             }
-            return atomic::create(path, &bytes, entry.mode).with_context(what);
+            return atomic::create(path, &bytes, entry.mode)
+                .map(drop)
+                .with_context(what);
         }
         let Ok(meta) = fs::metadata(&blob) else {
             return Err(Damaged {

@@ -72,6 +72,57 @@ fn writing_outside_of_its_outputs() {
 }
 
 #[test]
+fn changing_its_inputs() {
+    let space = Space::new("");
+    space.write("src/in", "text\n");
+    space.script("src/run", "echo run\n");
+    let task = |script: &str| {
+        space.write(
+            "tasks/all.toml",
+            &format!(
+                "[task.t]\ninputs = [\"src/in\", \"src/run\"]\ntools = [\"sh\", \"coreutils\"]\nrun = [\"sh\", \"-c\", '''{script}; cat src/in > $0''', \"{{{{ out }}}}\"]\noutputs = [\"build/deep/er/t\"]\n"
+            ),
+        );
+    };
+    for sandbox in ["auto", "staged"] {
+        space.write("hermake.toml", &format!("sandbox = \"{sandbox}\"\n"));
+        for (script, what) in [
+            (
+                "rm -f src/in; echo other > src/in",
+                "it changed its input `src/in`",
+            ),
+            (
+                "rm -f src/in; echo TEXT > src/in",
+                "it changed its input `src/in`",
+            ),
+            ("rm -f src/run", "it removed its input `src/run`"),
+            (
+                "chmod u+w src/in; echo x >> src/in",
+                "it changed its input `src/in`",
+            ),
+            (
+                "mkdir build/left",
+                "it wrote `build/left`, which is not declared",
+            ),
+            (
+                "mkdir -p src/a/b",
+                "it wrote `src/a/b`, which is not declared",
+            ),
+        ] {
+            task(script);
+            let ran = space.call(&["run", "t"]);
+            assert_eq!(ran.code, 1, "{script}: {}", ran.err);
+            assert!(ran.err.contains(what), "{script}: {}", ran.err);
+        }
+        // what is in its inputs is as it was
+        task("ln src/in $TMPDIR/other 2>/dev/null; touch src/in; chmod u+w src/in; cat src/run");
+        assert_eq!(space.run(&["t"]).len(), 1);
+        fs::remove_dir_all(space.path("build")).unwrap();
+        fs::remove_dir_all(space.store()).unwrap();
+    }
+}
+
+#[test]
 fn too_slow() {
     let started = Instant::now();
     fails("sleep 60", "not done after 1 s");
