@@ -269,19 +269,21 @@ impl Engine {
             );
         }
         let key = plan.key;
-        let made = match &task.kind {
-            Kind::Fetch { urls, digest } => self.fetch(task, urls, digest, why),
-            Kind::Render { template, context } => self.render(task, template, context, &plan, why),
-            Kind::Run { argv } if task.in_place() => self.run_in_place(task, argv, &plan, why),
-            Kind::Run { argv } => self.run_pure(task, argv, &plan, why),
+        let argv = match &task.kind {
+            Kind::Fetch { urls, .. } => urls.clone(),
+            Kind::Render { template, .. } => vec![format!("render {template}")],
+            Kind::Run { argv } => argv.clone(),
             Kind::Service(_) => bail!("a service is not made"),
-        }?;
-        if !self.still(task, &plan)? {
-            bail!(
-                "an input of `{}` changed while it ran: nothing is recorded, run again",
-                task.name
-            );
-        }
+        };
+        let mut log = self.run().task(task, why, &argv);
+        let taken = match &task.kind {
+            Kind::Fetch { urls, digest } => self.fetch(task, urls, digest, &mut log),
+            Kind::Render { template, context } => self.render(task, template, context, &plan),
+            _ if task.in_place() => self.run_in_place(task, &argv, &plan, &mut log),
+            _ => self.run_pure(task, &argv, &plan, &mut log),
+        };
+        let taken = self.or_failed(task, &mut log, taken)?;
+        let made = self.made(&mut log, taken);
         if task.store {
             self.texts().keep(&self.root, &plan.manifest.inputs, why);
         }

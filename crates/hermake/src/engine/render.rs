@@ -7,9 +7,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
 use super::Engine;
-use super::bring::Made;
+use super::bring::Taken;
 use super::plan::Plan;
-use super::why::Why;
 use crate::config::Task;
 use crate::config::params::from_toml;
 use crate::exec::stage::Use;
@@ -25,21 +24,16 @@ impl Engine {
         template: &str,
         context: &[(String, String)],
         plan: &Plan,
-        why: &Why,
-    ) -> Result<Made> {
-        let mut log = self.run().task(task, why, &[format!("render {template}")]);
+    ) -> Result<Taken> {
         let stage = self.stages.take(Use::Outputs)?;
         stage.room_for(&task.outputs)?;
-        let rendered = match self.rendered_as_planned(task, template, context, plan) {
-            Ok(text) => text,
-            Err(e) => return Err(self.failed(task, &mut log, &format!("{e:#}"), false)),
-        };
+        let rendered = self.rendered_as_planned(task, template, context, plan)?;
         for output in &task.outputs {
             let path = stage.root().join(&output.path);
             fs::write(&path, &rendered).with_context(|| format!("writing {}", path.display()))?;
         }
-        let outputs = self.take_outputs(task, &stage.root(), &mut log)?;
-        Ok(self.made(&mut log, outputs))
+        self.unchanged(task, plan)?;
+        self.take_outputs(task, &stage.root())
     }
 
     /// The text that `template` gives with what `plan` says that it is made of.

@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::Engine;
-use super::bring::Made;
+use super::bring::Taken as Outputs;
 use super::plan::{Plan, named};
-use super::why::Why;
+use super::runner::CHANGED;
 use crate::config::Task;
 use crate::exec::command::Spec;
 use crate::exec::sandbox::{self, Cell, Sandbox, Wrapped};
@@ -53,15 +53,14 @@ impl Engine {
         task: &Task,
         argv: &[String],
         plan: &Plan,
-        why: &Why,
-    ) -> Result<Made> {
+        log: &mut TaskLog,
+    ) -> Result<Outputs> {
         if self.graph.settings.sandbox == NONE {
-            return self.run_in_place(task, argv, plan, why);
+            return self.run_in_place(task, argv, plan, log);
         }
-        let mut log = self.run().task(task, why, argv);
-        let stage = self.run_in_stage(task, argv, plan, &mut log)?;
-        let outputs = self.take_outputs(task, &stage.root(), &mut log)?;
-        Ok(self.made(&mut log, outputs))
+        let stage = self.run_in_stage(task, argv, plan, log)?;
+        self.unchanged(task, plan)?;
+        self.take_outputs(task, &stage.root())
     }
 
     /// Runs `argv` in a stage of its own, and leaves its outputs there.
@@ -81,15 +80,12 @@ impl Engine {
         for from_store in [false, true] {
             let mut stage = self.stages.take(how)?;
             stage.copied = sandbox.map_or(COPIED, Sandbox::copied);
-            let watched = self
-                .fill(plan, &mut stage, from_store)
-                .map_err(|e| self.failed(task, log, &format!("{e:#}"), false))?;
+            let watched = self.fill(plan, &mut stage, from_store)?;
             stage.room_for(&task.outputs)?;
             let spec = self.pure_spec(task, argv, &stage, sandbox)?;
             self.command(task, &spec, log)?;
             if let Some(misdeed) = stage.misdeed(&task.outputs)? {
-                let message = told(&misdeed, task);
-                return Err(self.failed(task, log, &message, false));
+                bail!(told(&misdeed, task));
             }
             let Some(path) = self.changed_since(&watched) else {
                 return Ok(stage);
@@ -100,8 +96,7 @@ impl Engine {
             }
             log.note(&format!("{changed}: once more, with the store's copy"));
         }
-        let message = "an input changed while it ran: nothing is recorded, run again";
-        Err(self.failed(task, log, message, false))
+        bail!(CHANGED)
     }
 
     fn pure_spec(

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result};
 
 /// The umask of tasks.
-const USUAL: rustix::fs::RawMode = 0o022;
+const USUAL: u16 = 0o022;
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
@@ -80,9 +80,9 @@ static UMASK: OnceLock<u32> = OnceLock::new();
 /// From now on this process creates files and folders as tasks do: what they see, and what is recorded of folders
 /// that are made for them, must not depend on who calls. hermake's own files lie in folders that are there by now.
 pub fn usual_umask() {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(USUAL));
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(USUAL.into()));
     // known already: then more is done than needed
-    let _ = UMASK.set(USUAL.into());
+    let _ = UMASK.set(u32::from(USUAL));
 }
 
 /// Permissions that files don't get when they are created; all where that can't be known.

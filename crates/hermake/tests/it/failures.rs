@@ -122,6 +122,41 @@ fn changing_its_inputs() {
     }
 }
 
+/// The last line of `hermake log`'s list says how it ended, and why.
+fn ended_with(space: &Space, what: &str) {
+    let last = space.entries().pop().unwrap();
+    assert_eq!(last.ending, hermake::runlog::Ending::Failed);
+    assert!(last.what.contains(what), "{}", last.what);
+}
+
+#[test]
+fn what_cannot_be_an_output() {
+    let what = "its output `build/t`: ";
+    fails("mkfifo $0", what);
+    let space = after_good("mkfifo $0");
+    assert_eq!(space.call(&["run", "t"]).code, 1);
+    ended_with(&space, "socket, pipe or device");
+}
+
+#[test]
+fn an_output_that_cannot_be_placed() {
+    let space = after_good("echo other > $0");
+    space.write(
+        "tasks/all.toml",
+        &space
+            .read("tasks/all.toml")
+            .replace("build/t", "build/sub/t"),
+    );
+    std::os::unix::fs::symlink("/tmp", space.path("build/sub")).unwrap();
+    let ran = space.call(&["run", "t"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("`t` failed: the output build/sub/t would be written to")
+    );
+    ended_with(&space, "outside of the project");
+}
+
 #[test]
 fn too_slow() {
     let started = Instant::now();
@@ -275,7 +310,9 @@ fn an_input_that_changes_while_its_task_runs_is_not_recorded() {
         "{}",
         ran.err
     );
-    assert_eq!(ran.code, 2);
+    assert_eq!(ran.code, 1);
+    ended_with(&space, "an input changed while it ran");
+    assert!(!space.exists("build/t"), "it is not placed");
     assert!(space.pieces().is_empty());
 }
 
