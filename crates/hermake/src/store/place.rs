@@ -145,7 +145,7 @@ impl Store {
 /// Puts `tmp` in the place of `to`, whatever is there.
 pub fn swap(tmp: &Path, to: &Path) -> Result<()> {
     let what = || format!("placing {}", to.display());
-    match fs::rename(tmp, to) {
+    match moved(tmp, to) {
         Ok(()) => return Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             atomic::create_parent(to)?;
@@ -154,12 +154,30 @@ pub fn swap(tmp: &Path, to: &Path) -> Result<()> {
         Err(_) => {}
     }
     if fs::symlink_metadata(to).is_err() {
-        return fs::rename(tmp, to).with_context(what);
+        return moved(tmp, to).with_context(what);
     }
     let away = tmp.with_extension("old");
-    fs::rename(to, &away).with_context(what)?;
-    fs::rename(tmp, to).with_context(what)?;
+    moved(to, &away).with_context(what)?;
+    moved(tmp, to).with_context(what)?;
     atomic::remove(&away)
+}
+
+/// Renames `from`. To give a folder another parent is to write to it: one that is read-only is made writable for that.
+fn moved(from: &Path, to: &Path) -> std::io::Result<()> {
+    let denied = match fs::rename(from, to) {
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => e,
+        other => return other,
+    };
+    let meta = fs::symlink_metadata(from)?;
+    if !meta.is_dir() || meta.permissions().mode() & 0o200 != 0 {
+        return Err(denied);
+    }
+    let mode = meta.permissions().mode();
+    fs::set_permissions(from, fs::Permissions::from_mode(mode | 0o200))?;
+    let done = fs::rename(from, to);
+    let there = if done.is_ok() { to } else { from };
+    fs::set_permissions(there, meta.permissions())?;
+    done
 }
 
 /// Notes that a large blob was just seen to be whole, so that the next use needn't read it.

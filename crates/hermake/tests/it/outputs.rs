@@ -300,3 +300,48 @@ fn the_callers_umask_does_not_matter() {
         }
     }
 }
+
+#[test]
+fn a_read_only_folder_is_placed_and_replaced_for_a_user_too() {
+    let space = Space::new(
+        r#"
+        [task.t]
+        inputs = ["in"]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "mkdir $0/sub; cat in > $0/sub/y; chmod 444 $0/sub/y; chmod 555 $0/sub $0", "{{ out }}"]
+        outputs = ["build/ro/"]
+        "#,
+    );
+    for text in ["one", "two"] {
+        space.write("in", text);
+        for _ in 0..2 {
+            let ran = space.as_user(&["run", "t"]);
+            assert_eq!(ran.code, 0, "{}", ran.err);
+            assert_eq!(space.read("build/ro/sub/y"), text);
+            let mode = fs::metadata(space.path("build/ro")).unwrap().permissions();
+            assert_eq!(mode.mode() & 0o777, 0o555);
+        }
+    }
+    // and from the store
+    space.write("in", "one");
+    let ran = space.as_user(&["run", "t"]);
+    assert_eq!((ran.code, space.index().len()), (0, 2), "{}", ran.err);
+    assert_eq!(space.read("build/ro/sub/y"), "one");
+}
+
+#[test]
+fn what_its_owner_cannot_read_is_no_output() {
+    for (script, output, what) in [
+        ("echo > $0; chmod 000 $0", "build/t", "has mode 000"),
+        ("mkdir $0/x; chmod 300 $0/x", "build/t/", "has mode 300"),
+    ] {
+        let task = format!(
+            "[task.t]\ntools = [\"sh\", \"coreutils\"]\nrun = [\"sh\", \"-c\", '{script}', \"{{{{ out }}}}\"]\noutputs = [\"{output}\"]\n"
+        );
+        let space = Space::new(&task);
+        for ran in [space.as_user(&["run", "t"]), space.call(&["run", "t"])] {
+            assert_eq!(ran.code, 1, "{}", ran.err);
+            assert!(ran.err.contains(what), "{}", ran.err);
+        }
+    }
+}
