@@ -33,16 +33,6 @@ pub struct Needed {
     pub tree: Vec<Stamped>,
 }
 
-impl Needed {
-    fn at(&self, entry: &Entry) -> RelPath {
-        if entry.path.is_empty() {
-            self.path.clone()
-        } else {
-            self.path.join(entry.path.as_path().as_os_str())
-        }
-    }
-}
-
 /// A file that a task reads where it is.
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -97,7 +87,7 @@ impl Engine {
         watched: &mut Vec<Watched>,
     ) -> Result<()> {
         let entry = &stamped.entry;
-        let path = needed.at(entry);
+        let path = entry.path.under(&needed.path);
         let digest = match &entry.node {
             Node::Dir => return stage.folder(&path),
             Node::Symlink(target) => return stage.link(&path, target),
@@ -199,7 +189,7 @@ impl Engine {
     fn as_recorded(&self, needed: &Needed) -> Option<Vec<Watched>> {
         let mut files = Vec::new();
         for stamped in &needed.tree {
-            let path = needed.at(&stamped.entry);
+            let path = stamped.entry.path.under(&needed.path);
             let full = self.at(path.as_path());
             match &stamped.entry.node {
                 Node::Dir => fs::symlink_metadata(&full)

@@ -14,6 +14,8 @@ use super::plan::Plan;
 use crate::config::{Output, Task};
 use crate::exec::command::{self, End, Spec};
 use crate::exec::{sandbox, signals, tools};
+use crate::fs::RelPath;
+use crate::fs::relpath::leads_out;
 use crate::fs::tree::{Node, Stamped};
 use crate::runlog::{Ending, TaskLog};
 use crate::store::Small;
@@ -278,8 +280,22 @@ impl Engine {
         if let Some(wrong) = wrong {
             bail!("its output `{}` {wrong}", output.path);
         }
-        self.scan_made(path, task.store, small)
-            .with_context(|| format!("its output `{}`", output.path))
+        let tree = self
+            .scan_made(path, task.store, small)
+            .with_context(|| format!("its output `{}`", output.path))?;
+        let root = RelPath::new(&output.path);
+        for entry in tree.iter().map(|s| &s.entry) {
+            let Node::Symlink(target) = &entry.node else {
+                continue;
+            };
+            let link = entry.path.under(&root);
+            if leads_out(&link, target) {
+                bail!(
+                    "its output `{link}` is a symlink to {target}, out of the project: copy what is there, or let it lead to a path in the project that is relative to the link"
+                );
+            }
+        }
+        Ok(tree)
     }
 }
 

@@ -345,3 +345,48 @@ fn what_its_owner_cannot_read_is_no_output() {
         }
     }
 }
+
+#[test]
+fn a_symlink_that_leads_out_is_no_output() {
+    let space = Space::new("");
+    let task = |script: &str, output: &str, more: &str| {
+        space.write(
+            "tasks/all.toml",
+            &format!(
+                "[task.t]\n{more}\ntools = [\"sh\", \"coreutils\"]\nrun = [\"sh\", \"-c\", '{script}', \"{{{{ out }}}}\"]\noutputs = [\"{output}\"]\n"
+            ),
+        );
+    };
+    let impure = "impure = \"for the test\"";
+    for (script, output, what) in [
+        (
+            "ln -s /etc/hostname $0",
+            "build/t",
+            "`build/t` is a symlink to /etc/hostname",
+        ),
+        (
+            "ln -s ../../x $0",
+            "build/t",
+            "`build/t` is a symlink to ../../x",
+        ),
+        (
+            "mkdir $0/a; ln -s ../../../../x $0/a/b",
+            "build/d/",
+            "`build/d/a/b` is a symlink",
+        ),
+    ] {
+        for more in ["", impure] {
+            task(script, output, more);
+            let ran = space.call(&["run", "t"]);
+            assert_eq!(ran.code, 1, "{}", ran.err);
+            assert!(ran.err.contains(what), "{}", ran.err);
+            assert!(!space.exists(output) || output.ends_with('/'));
+        }
+    }
+    task(
+        "mkdir $0/a; ln -s ../../../src/x $0/a/b; ln -s . $0/c",
+        "build/d/",
+        "",
+    );
+    assert_eq!(space.run(&["t"]), ["t"]);
+}
