@@ -107,7 +107,8 @@ impl Graph {
         }
         let graph = super::load::load(root, &env, write)?;
         if write {
-            graph.save(root, &env)?;
+            // without the copy the files are read again
+            let _ = graph.save(root, &env);
         }
         Ok(graph)
     }

@@ -555,3 +555,13 @@ fn state_of_a_chain() -> &'static [u8] {
         fs::read(space.path("build/.hermake/state")).unwrap()
     })
 }
+
+#[test]
+fn a_graph_that_cannot_be_kept_is_read_again() {
+    let space = Space::chain();
+    space.run(&["last"]);
+    let graph = space.path("build/.hermake/graph");
+    fs::remove_dir_all(&graph).unwrap();
+    fs::write(&graph, "in the way").unwrap();
+    assert!(space.run(&["last"]).is_empty());
+}
