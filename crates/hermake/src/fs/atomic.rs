@@ -126,6 +126,19 @@ fn make_writable(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Removes what was begun in `dir` more than so many seconds ago: whoever did was killed.
+pub fn sweep(dir: &Path, seconds: i64) {
+    use std::os::unix::fs::MetadataExt as _;
+    let now = i64::try_from(super::now_ns() / 1_000_000_000).unwrap_or(0);
+    for item in fs::read_dir(dir).into_iter().flatten().flatten() {
+        // not mtime: what is linked has that of what it was linked to
+        if item.metadata().is_ok_and(|m| m.ctime() + seconds < now) {
+            // tried again next time
+            let _ = remove(&item.path());
+        }
+    }
+}
+
 /// Creates the parent folder of `path` if it is not there: asking costs less than trying.
 pub fn have_parent(path: &Path) -> Result<()> {
     if !path.parent().is_some_and(Path::is_dir) {
@@ -139,4 +152,23 @@ pub fn create_parent(path: &Path) -> Result<PathBuf> {
     let parent = path.parent().unwrap_or(Path::new(".")).to_path_buf();
     fs::create_dir_all(&parent).with_context(|| format!("creating {}", parent.display()))?;
     Ok(parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_old_is_swept_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        fs::create_dir_all(tree.join("sub")).unwrap();
+        write(&dir.path().join("file"), b"x").unwrap();
+        let left = || fs::read_dir(dir.path()).unwrap().count();
+        sweep(dir.path(), 60);
+        assert_eq!(left(), 2);
+        sweep(dir.path(), -2);
+        assert_eq!(left(), 0);
+        sweep(&tree, 60);
+    }
 }
