@@ -205,8 +205,8 @@ impl Engine {
                 Err(difference) => why = difference.into(),
             }
         }
-        let _held = task
-            .store
+        let _held = self
+            .keeps(task)
             .then(|| {
                 self.store.lock(&plan.key, || {
                     self.say
@@ -290,7 +290,7 @@ impl Engine {
         let trees = entries(&made.outputs);
         let mut state = self.state_of(task, plan, made.outputs);
         state.run = Some(self.run().id().to_owned());
-        if task.store {
+        if self.keeps(task) {
             let record = Record {
                 key,
                 task: task.name.clone(),

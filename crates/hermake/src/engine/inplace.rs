@@ -104,7 +104,7 @@ impl Engine {
         for output in &task.outputs {
             let path = self.root.join(&output.path);
             let tree = self.made_tree(task, output, &path, &mut small)?;
-            if task.store {
+            if self.keeps(task) {
                 let entries: Vec<_> = tree.iter().map(|s| s.entry.clone()).collect();
                 self.store.keep_large(&path, &entries, false)?;
             }

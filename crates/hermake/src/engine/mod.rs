@@ -91,6 +91,8 @@ pub struct Engine {
     /// Where people read.
     pub say: Say,
     state: Mutex<State>,
+    /// Whether the store can be written to.
+    kept: OnceLock<bool>,
     /// Digests of files.
     cache: StatCache,
     finder: Finder,
@@ -131,6 +133,7 @@ impl Engine {
         let here = std::env::current_dir().is_ok_and(|dir| dir == root);
         Ok(Self {
             state: Mutex::new(State::open(root)),
+            kept: OnceLock::new(),
             cache: StatCache::new(if here { Path::new("") } else { root }),
             tool_folders: Mutex::default(),
             stages: Pool::new(root.join("build/.hermake")),
@@ -234,11 +237,26 @@ impl Engine {
         self.texts.get_or_init(|| Texts::new(&self.folder()))
     }
 
+    /// True if results of `task` go to the store; if that can't be written to, this is said once.
+    fn keeps(&self, task: &Task) -> bool {
+        task.store && *self.kept.get_or_init(|| {
+            let ready = self.store.ready();
+            if let Err(e) = &ready {
+                let text = format!(
+                    "nothing can be kept ({e:#}): set cache-dir in hermake.toml, or XDG_CACHE_HOME"
+                );
+                self.say.note("store", &text);
+            }
+            ready.is_ok()
+        })
+    }
+
     /// Keeps the store within its limits if it grew; a failure to do so is no failure of the run.
     pub fn tidy(&self) {
         self.store.note_used();
         let limits = &self.graph.settings;
         if self.run.get().is_some()
+            && self.kept.get() != Some(&false)
             && let Err(e) = self.store.gc_if_due(limits.store_size, limits.store_age)
         {
             self.say.note("store", &format!("{e:#}"));

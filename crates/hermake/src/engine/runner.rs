@@ -248,7 +248,7 @@ impl Engine {
             let from = staged.join(&output.path);
             let to = self.at(Path::new(&output.path));
             let entries: Vec<_> = tree.into_iter().map(|s| s.entry).collect();
-            if task.store {
+            if self.keeps(task) {
                 self.store.keep_large(&from, &entries, task.link)?;
             }
             self.inside(&to)?;
@@ -281,7 +281,7 @@ impl Engine {
             bail!("its output `{}` {wrong}", output.path);
         }
         let tree = self
-            .scan_made(path, task.store, small)
+            .scan_made(path, self.keeps(task), small)
             .with_context(|| format!("its output `{}`", output.path))?;
         let root = RelPath::new(&output.path);
         for entry in tree.iter().map(|s| &s.entry) {
