@@ -125,7 +125,8 @@ impl Graph {
         let graph = super::load::load(root, &env, write)?;
         graph.are_texts()?;
         if write {
-            graph.save(root, &env)?;
+            // without the copy the files are read again
+            let _ = graph.save(root, &env);
         }
         Ok(graph)
     }

@@ -15,6 +15,9 @@ use crate::fs::Digest;
 use crate::fs::glob::is_pattern;
 use crate::fs::relpath::normal;
 
+/// What hermake keeps for a checkout.
+const HERMAKE: &str = "build/.hermake";
+
 /// Works out the outputs of all tasks: others name them.
 pub fn outputs(instances: &mut [Instance<'_>], params: &Params, vars: &Vars) -> Result<()> {
     for instance in instances {
@@ -34,8 +37,16 @@ pub fn outputs(instances: &mut [Instance<'_>], params: &Params, vars: &Vars) -> 
                 )
             };
             let normal = normal(&path).map_err(bad)?;
-            if normal == "build/.hermake" || normal.starts_with("build/.hermake/") {
+            if normal
+                .strip_prefix(HERMAKE)
+                .is_some_and(|r| r.is_empty() || r.starts_with('/'))
+            {
                 return Err(bad("is in hermake's own folder"));
+            }
+            if HERMAKE.starts_with(&normal) && HERMAKE[normal.len()..].starts_with('/') {
+                return Err(bad(
+                    "holds hermake's own folder, build/.hermake: name a folder below it, like build/out/",
+                ));
             }
             outputs.push(Output {
                 path: normal,

@@ -7,7 +7,6 @@ use anyhow::Result;
 use super::Engine;
 use super::plan::result_of;
 use super::walk::Seen;
-use crate::fs::Digest;
 use crate::state::TaskState;
 
 /// So many tasks become one addition to the state. While they are on their way no other hermake can have them.
@@ -83,9 +82,8 @@ impl Engine {
     fn block_back(&self, block: &[usize]) -> Result<Vec<usize>> {
         let (mut locks, mut states, mut back) = (Vec::new(), Vec::new(), Vec::new());
         for index in block {
-            let id = Digest::of(self.task(*index).id.as_bytes());
             // waiting with others in hand could be for ever
-            locks.extend(self.locks.try_take(&id)?.map(|lock| (*index, lock)));
+            locks.extend(self.try_hold(self.task(*index))?.map(|held| (*index, held)));
         }
         self.state().refresh();
         for (index, _) in &locks {
@@ -101,7 +99,7 @@ impl Engine {
         Ok(back)
     }
 
-    fn one_back(&self, index: usize) -> Option<TaskState> {
+    pub(super) fn one_back(&self, index: usize) -> Option<TaskState> {
         let task = self.task(index);
         let mut state = self.state().task(&task.id)?;
         let known = |need: usize| self.result(need);

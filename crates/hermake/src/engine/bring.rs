@@ -52,7 +52,8 @@ impl Engine {
             let ready = if deep {
                 self.fresh(*need, &mut seen)?
             } else {
-                self.need_ready(*need)
+                // another Make, with other values of variables, may have put its own outputs there
+                self.need_ready(*need) || self.put_back(*need)?
             };
             if !ready {
                 let name = &self.task(*need).name;
@@ -175,11 +176,7 @@ impl Engine {
     /// Brings the task at `index` up to date; its needs are.
     pub fn bring(&self, index: usize) -> Result<Outcome> {
         let task = self.task(index);
-        let id = Digest::of(task.id.as_bytes());
-        let _held = self.locks.take(&id, || {
-            self.say
-                .note(&task.name, "another hermake is at it: waiting");
-        })?;
+        let _held = self.hold(task)?;
         self.state().refresh();
         let done = if let Kind::Service(service) = &task.kind {
             self.bring_service(task, service)
@@ -208,8 +205,8 @@ impl Engine {
                 Err(difference) => why = difference.into(),
             }
         }
-        let _held = task
-            .store
+        let _held = self
+            .keeps(task)
             .then(|| {
                 self.store.lock(&plan.key, || {
                     self.say
@@ -272,26 +269,28 @@ impl Engine {
             );
         }
         let key = plan.key;
-        let made = match &task.kind {
-            Kind::Fetch { urls, digest } => self.fetch(task, urls, digest, why),
-            Kind::Render { template, context } => self.render(task, template, context, why),
-            Kind::Run { argv } if task.in_place() => self.run_in_place(task, argv, why),
-            Kind::Run { argv } => self.run_pure(task, argv, &plan, why),
+        let argv = match &task.kind {
+            Kind::Fetch { urls, .. } => urls.clone(),
+            Kind::Render { template, .. } => vec![format!("render {template}")],
+            Kind::Run { argv } => argv.clone(),
             Kind::Service(_) => bail!("a service is not made"),
-        }?;
-        if !self.still(task, &plan)? {
-            bail!(
-                "an input of `{}` changed while it ran: nothing is recorded, run again",
-                task.name
-            );
-        }
+        };
+        let mut log = self.run().task(task, why, &argv);
+        let taken = match &task.kind {
+            Kind::Fetch { urls, digest } => self.fetch(task, urls, digest, &mut log),
+            Kind::Render { template, context } => self.render(task, template, context, &plan),
+            _ if task.in_place() => self.run_in_place(task, &argv, &plan, &mut log),
+            _ => self.run_pure(task, &argv, &plan, &mut log),
+        };
+        let taken = self.or_failed(task, &mut log, taken)?;
+        let made = self.made(&mut log, taken);
         if task.store {
             self.texts().keep(&self.root, &plan.manifest.inputs, why);
         }
         let trees = entries(&made.outputs);
         let mut state = self.state_of(task, plan, made.outputs);
         state.run = Some(self.run().id().to_owned());
-        if task.store {
+        if self.keeps(task) {
             let record = Record {
                 key,
                 task: task.name.clone(),

@@ -61,10 +61,7 @@ impl Engine {
             std::thread::sleep(APART);
             Ok((one, self.rendered(task, template, context)?))
         };
-        let (one, two) = match texts() {
-            Ok(texts) => texts,
-            Err(e) => return Err(self.failed(task, &mut log, &format!("{e:#}"), false)),
-        };
+        let (one, two) = self.or_failed(task, &mut log, texts())?;
         self.run().end(&mut log, Ending::Ok, "");
         let differ = || {
             let first = one.lines().zip(two.lines()).position(|(a, b)| a != b);
@@ -86,7 +83,8 @@ impl Engine {
                 std::thread::sleep(APART);
             }
             let mut log = self.run().task(task, &Why::Forced, argv);
-            let stage = self.run_in_stage(task, argv, &plan, &mut log)?;
+            let stage = self.run_in_stage(task, argv, &plan, &mut log);
+            let stage = self.or_failed(task, &mut log, stage)?;
             self.run().end(&mut log, Ending::Ok, "");
             stages.push(stage);
         }

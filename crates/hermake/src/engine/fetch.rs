@@ -9,8 +9,7 @@ use anyhow::{Context, Result, bail};
 use sha2::Digest as _;
 
 use super::Engine;
-use super::bring::Made;
-use super::why::Why;
+use super::bring::Taken;
 use crate::config::Task;
 use crate::exec::signals;
 use crate::exec::stage::Use;
@@ -82,22 +81,18 @@ impl Engine {
         task: &Task,
         urls: &[String],
         digest: &str,
-        why: &Why,
-    ) -> Result<Made> {
-        let mut log = self.run().task(task, why, urls);
+        log: &mut TaskLog,
+    ) -> Result<Taken> {
         let partial = self.folder().join("partial").join(digest.replace(':', "-"));
         atomic::create_parent(&partial)?;
-        if let Err(e) = self.download(task, urls, digest, &partial, &mut log) {
-            return Err(self.failed(task, &mut log, &format!("{e:#}"), signals::interrupted()));
-        }
+        self.download(task, urls, digest, &partial, log)?;
         let stage = self.stages.take(Use::Outputs)?;
         stage.room_for(&task.outputs)?;
         let path = stage
             .root()
             .join(task.outputs.first().map_or("", |o| o.path.as_str()));
         fs::rename(&partial, &path).with_context(|| format!("placing {}", path.display()))?;
-        let outputs = self.take_outputs(task, &stage.root(), &mut log)?;
-        Ok(self.made(&mut log, outputs))
+        self.take_outputs(task, &stage.root())
     }
 
     fn download(

@@ -1,14 +1,13 @@
 //! Impure tasks: in the checkout itself, with the user's PATH behind the declared tools.
 
 use std::ffi::OsString;
-use std::fs;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::Engine;
-use super::bring::{Made, Taken};
-use super::why::Why;
+use super::bring::Taken;
+use super::plan::Plan;
 use crate::config::Task;
 use crate::config::task::{OUT_OPEN, fill_outputs};
 use crate::exec::command::Spec;
@@ -41,8 +40,14 @@ impl Engine {
     }
 
     /// Runs `argv` in the checkout. `{{ out }}` is a private path until the task has succeeded.
-    pub(super) fn run_in_place(&self, task: &Task, argv: &[String], why: &Why) -> Result<Made> {
-        let mut log = self.run().task(task, why, argv);
+    pub(super) fn run_in_place(
+        &self,
+        task: &Task,
+        argv: &[String],
+        plan: &Plan,
+        log: &mut TaskLog,
+    ) -> Result<Taken> {
+        let watched = self.watch_needed(plan)?;
         let stage = self.stages.take(Use::Outputs)?;
         stage.room_for(&task.outputs)?;
         let staged = |text: &str| {
@@ -77,44 +82,29 @@ impl Engine {
             note: None,
             cage: None,
         };
-        self.command(task, &spec, &mut log)?;
+        self.command(task, &spec, log)?;
+        if let Some(path) = self.changed_since(&watched) {
+            bail!("`{path}` changed while it ran: nothing is recorded, run again");
+        }
+        self.unchanged(task, plan)?;
         let templated = argv
             .iter()
             .chain(task.env.iter().map(|e| &e.1))
             .any(|a| a.contains(OUT_OPEN));
-        let outputs = if templated {
-            self.take_outputs(task, &stage.root(), &mut log)?
+        if templated {
+            self.take_outputs(task, &stage.root())
         } else {
-            self.own_outputs(task, &mut log)?
-        };
-        Ok(self.made(&mut log, outputs))
+            self.own_outputs(task)
+        }
     }
 
     /// Outputs that a command wrote to their final places itself.
-    pub(super) fn own_outputs(&self, task: &Task, log: &mut TaskLog) -> Result<Taken> {
+    pub(super) fn own_outputs(&self, task: &Task) -> Result<Taken> {
         let (mut out, mut small) = (Vec::new(), Small::new());
         for output in &task.outputs {
             let path = self.root.join(&output.path);
-            let wrong = match fs::symlink_metadata(&path) {
-                Ok(meta) if output.dir && !meta.is_dir() => {
-                    Some("is not a folder, but declared with a slash")
-                }
-                Ok(meta) if !output.dir && meta.is_dir() => {
-                    Some("is a folder: declare it with a trailing slash")
-                }
-                Ok(_) => None,
-                Err(_) => Some("was not written"),
-            };
-            if let Some(wrong) = wrong {
-                return Err(self.failed(
-                    task,
-                    log,
-                    &format!("its output `{}` {wrong}", output.path),
-                    false,
-                ));
-            }
-            let tree = self.scan_made(&path, task.store, &mut small)?;
-            if task.store {
+            let tree = self.made_tree(task, output, &path, &mut small)?;
+            if self.keeps(task) {
                 let entries: Vec<_> = tree.iter().map(|s| s.entry.clone()).collect();
                 self.store.keep_large(&path, &entries, false)?;
             }

@@ -8,6 +8,7 @@ pub mod fetch;
 pub mod forecast;
 pub mod hints;
 pub mod inplace;
+pub mod needed;
 pub mod outputs;
 pub mod plan;
 pub mod quick;
@@ -30,7 +31,7 @@ use crate::config::{Graph, Task};
 use crate::exec::sandbox::Sandbox;
 use crate::exec::stage::Pool;
 use crate::exec::tools::Finder;
-use crate::fs::lock::Many;
+use crate::fs::lock::{Many, One};
 use crate::fs::{Digest, Fingerprint, RelPath};
 use crate::report::Say;
 use crate::runlog::{Limits, Run};
@@ -90,6 +91,8 @@ pub struct Engine {
     /// Where people read.
     pub say: Say,
     state: Mutex<State>,
+    /// Whether the store can be written to.
+    kept: OnceLock<bool>,
     /// Digests of files.
     cache: StatCache,
     finder: Finder,
@@ -108,8 +111,10 @@ pub struct Engine {
     stages: Pool,
     /// The root, without symlinks.
     real_root: OnceLock<PathBuf>,
-    /// One per task, held while it is brought up to date.
+    /// One per output, held while the task that makes it is brought up to date; see [`Engine::hold`].
     locks: Many,
+    /// Held while outputs that another process has replaced are put back.
+    mending: Mutex<()>,
 }
 
 impl Engine {
@@ -128,6 +133,7 @@ impl Engine {
         let here = std::env::current_dir().is_ok_and(|dir| dir == root);
         Ok(Self {
             state: Mutex::new(State::open(root)),
+            kept: OnceLock::new(),
             cache: StatCache::new(if here { Path::new("") } else { root }),
             tool_folders: Mutex::default(),
             stages: Pool::new(root.join("build/.hermake")),
@@ -140,6 +146,7 @@ impl Engine {
             inside: Mutex::default(),
             here,
             boot: crate::state::boot(),
+            mending: Mutex::default(),
             locks: Many::new(root.join("build/.hermake/task-locks")),
             root: root.to_path_buf(),
             graph,
@@ -147,6 +154,28 @@ impl Engine {
             options,
             say,
         })
+    }
+
+    /// Keeps all others away from the outputs of `task`; those whose variables have other values too.
+    fn hold(&self, task: &Task) -> Result<Vec<One<'_>>> {
+        let mut told = false;
+        let mut waiting = || {
+            if !std::mem::replace(&mut told, true) {
+                self.say
+                    .note(&task.name, "another hermake is at it: waiting");
+            }
+        };
+        let names = lock_names(task);
+        names
+            .iter()
+            .map(|name| self.locks.take(name, &mut waiting))
+            .collect()
+    }
+
+    /// The same if nobody else has any of them.
+    fn try_hold(&self, task: &Task) -> Result<Option<Vec<One<'_>>>> {
+        let names = lock_names(task);
+        names.iter().map(|name| self.locks.try_take(name)).collect()
     }
 
     /// This checkout's state.
@@ -208,11 +237,26 @@ impl Engine {
         self.texts.get_or_init(|| Texts::new(&self.folder()))
     }
 
+    /// True if results of `task` go to the store; if that can't be written to, this is said once.
+    fn keeps(&self, task: &Task) -> bool {
+        task.store && *self.kept.get_or_init(|| {
+            let ready = self.store.ready();
+            if let Err(e) = &ready {
+                let text = format!(
+                    "nothing can be kept ({e:#}): set cache-dir in hermake.toml, or XDG_CACHE_HOME"
+                );
+                self.say.note("store", &text);
+            }
+            ready.is_ok()
+        })
+    }
+
     /// Keeps the store within its limits if it grew; a failure to do so is no failure of the run.
     pub fn tidy(&self) {
         self.store.note_used();
         let limits = &self.graph.settings;
         if self.run.get().is_some()
+            && self.kept.get() != Some(&false)
             && let Err(e) = self.store.gc_if_due(limits.store_size, limits.store_age)
         {
             self.say.note("store", &format!("{e:#}"));
@@ -223,4 +267,18 @@ impl Engine {
     pub fn task(&self, index: usize) -> &Task {
         &self.graph.tasks[index]
     }
+}
+
+/// What stands for a task among the locks: its outputs, in an order that is everyone's; itself, if there are none.
+fn lock_names(task: &Task) -> Vec<Digest> {
+    if task.outputs.is_empty() {
+        return vec![Digest::of(task.id.as_bytes())];
+    }
+    let mut names: Vec<_> = task
+        .outputs
+        .iter()
+        .map(|o| Digest::of(format!("output {}", o.path).as_bytes()))
+        .collect();
+    names.sort_unstable();
+    names
 }

@@ -99,6 +99,7 @@ impl Engine {
         for (output, entries) in task.outputs.iter().zip(trees) {
             let path = self.at(Path::new(&output.path));
             self.inside(&path)?;
+            let read_at = crate::fs::now_ns();
             let already = fs::symlink_metadata(&path).is_ok()
                 && self
                     .scan(&path, false)
@@ -106,14 +107,14 @@ impl Engine {
             if !already {
                 self.store.place(entries, &path, &self.tmp(), task.link)?;
             }
-            out.push(self.stamp(&path, entries.clone())?);
+            out.push(self.stamp(&path, entries.clone(), read_at)?);
         }
         Ok(out)
     }
 
-    /// The fingerprints of a tree that was just placed.
-    pub fn stamp(&self, root: &Path, entries: Vec<Entry>) -> Result<Vec<Stamped>> {
-        let read_at = crate::fs::now_ns();
+    /// The fingerprints of a tree that has been there, or was about to be placed, at the time `read_at`: whoever
+    /// wrote to it since is not believed.
+    pub fn stamp(&self, root: &Path, entries: Vec<Entry>, read_at: i128) -> Result<Vec<Stamped>> {
         entries
             .into_iter()
             .map(|entry| {

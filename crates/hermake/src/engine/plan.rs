@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use anyhow::{Context, Result};
 
 use super::Engine;
+use super::needed::Needed;
 use crate::config::task::fill_outputs;
 use crate::config::written;
 use crate::config::{Kind, Task};
@@ -27,13 +28,15 @@ pub struct Plan {
     /// Fingerprints of its inputs.
     pub input_fps: Vec<Fingerprint>,
     /// The same, of files that changed only just now too.
-    raw_fps: Vec<Fingerprint>,
+    pub(super) raw_fps: Vec<Fingerprint>,
     /// Directories that globs looked into.
     pub dirs: Vec<Listed>,
     /// Programs.
     pub tools: Vec<ToolFile>,
     /// Results of needed tasks.
     pub needs: Vec<(String, Digest)>,
+    /// What those tasks made.
+    pub needed: Vec<Needed>,
 }
 
 impl Engine {
@@ -42,7 +45,7 @@ impl Engine {
         if let Some(prev) = self.state().task(&task.id) {
             self.cache.learn(prev);
         }
-        let (needs, need_outputs) = self.needs_of(task)?;
+        let (needs, need_outputs, needed) = self.needs_of(task)?;
         let (mut files, mut dirs) = (BTreeSet::new(), Vec::new());
         self.inputs_of(task, &mut files, &mut dirs)?;
         let mut inputs = Vec::new();
@@ -89,30 +92,40 @@ impl Engine {
             dirs,
             tools: tool_files,
             needs,
+            needed,
         })
     }
 
-    /// Results of the needed tasks; and each output of theirs with its digest.
-    #[allow(clippy::type_complexity, reason = "two lists with one use")]
-    fn needs_of(&self, task: &Task) -> Result<(Vec<(String, Digest)>, Vec<(String, Digest)>)> {
-        let (mut results, mut outputs) = (Vec::new(), Vec::new());
-        for need in task.needs.iter().map(|i| self.task(*i)) {
+    /// Results of the needed tasks; each output of theirs with its digest; and of what it is made.
+    #[allow(clippy::type_complexity, reason = "three lists with one use")]
+    fn needs_of(
+        &self,
+        task: &Task,
+    ) -> Result<(Vec<(String, Digest)>, Vec<(String, Digest)>, Vec<Needed>)> {
+        let (mut results, mut outputs, mut needed) = (Vec::new(), Vec::new(), Vec::new());
+        for maker in &task.needs {
+            let need = self.task(*maker);
             let state = self.state().task(&need.id).with_context(|| {
                 format!(
                     "`{}` needs `{}`, which has not run: run `hermake run {}`",
                     task.name, need.name, need.name
                 )
             })?;
-            for (output, tree) in need.outputs.iter().zip(&state.outputs) {
-                let digest = tree::digest(tree.iter().map(|s| &s.entry));
-                outputs.push((output.path.clone(), digest));
-            }
             if need.outputs.is_empty() {
                 outputs.push((format!("task {}", need.name), state.key));
             }
+            for (output, tree) in need.outputs.iter().zip(state.outputs) {
+                let digest = tree::digest(tree.iter().map(|s| &s.entry));
+                outputs.push((output.path.clone(), digest));
+                needed.push(Needed {
+                    maker: *maker,
+                    path: RelPath::new(&output.path),
+                    tree,
+                });
+            }
             results.push((state.id, state.result));
         }
-        Ok((results, outputs))
+        Ok((results, outputs, needed))
     }
 
     /// The files that `task` declares, and the folders that were looked at for that.

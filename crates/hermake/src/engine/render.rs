@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
 use super::Engine;
-use super::bring::Made;
-use super::why::Why;
+use super::bring::Taken;
+use super::plan::Plan;
 use crate::config::Task;
 use crate::config::params::from_toml;
 use crate::exec::stage::Use;
 use crate::fs::glob;
+
+/// So often a template is rendered if what it needs is replaced meanwhile.
+const TRIES: u32 = 5;
 
 impl Engine {
     pub(super) fn render(
@@ -20,21 +23,35 @@ impl Engine {
         task: &Task,
         template: &str,
         context: &[(String, String)],
-        why: &Why,
-    ) -> Result<Made> {
-        let mut log = self.run().task(task, why, &[format!("render {template}")]);
+        plan: &Plan,
+    ) -> Result<Taken> {
         let stage = self.stages.take(Use::Outputs)?;
         stage.room_for(&task.outputs)?;
-        let rendered = match self.rendered(task, template, context) {
-            Ok(text) => text,
-            Err(e) => return Err(self.failed(task, &mut log, &format!("{e:#}"), false)),
-        };
+        let rendered = self.rendered_as_planned(task, template, context, plan)?;
         for output in &task.outputs {
             let path = stage.root().join(&output.path);
             fs::write(&path, &rendered).with_context(|| format!("writing {}", path.display()))?;
         }
-        let outputs = self.take_outputs(task, &stage.root(), &mut log)?;
-        Ok(self.made(&mut log, outputs))
+        self.unchanged(task, plan)?;
+        self.take_outputs(task, &stage.root())
+    }
+
+    /// The text that `template` gives with what `plan` says that it is made of.
+    fn rendered_as_planned(
+        &self,
+        task: &Task,
+        template: &str,
+        context: &[(String, String)],
+        plan: &Plan,
+    ) -> Result<String> {
+        for _ in 0..TRIES {
+            let watched = self.watch_needed(plan)?;
+            let text = self.rendered(task, template, context);
+            if self.changed_since(&watched).is_none() {
+                return text;
+            }
+        }
+        bail!("what it needs keeps changing: nothing is recorded, run again")
     }
 
     /// The text that `template` gives.

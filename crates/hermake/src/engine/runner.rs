@@ -10,12 +10,18 @@ use anyhow::{Context, Result, bail};
 
 use super::Engine;
 use super::bring::{Made, Taken};
-use crate::config::Task;
+use super::plan::Plan;
+use crate::config::{Output, Task};
 use crate::exec::command::{self, End, Spec};
-use crate::exec::{sandbox, tools};
+use crate::exec::{sandbox, signals, tools};
+use crate::fs::RelPath;
+use crate::fs::relpath::leads_out;
 use crate::fs::tree::{Node, Stamped};
 use crate::runlog::{Ending, TaskLog};
 use crate::store::Small;
+
+/// An input is not what it was when the task started.
+pub(super) const CHANGED: &str = "an input changed while it ran: nothing is recorded, run again";
 
 /// A task that did not succeed. Its log says more.
 #[derive(Debug)]
@@ -151,6 +157,25 @@ impl Engine {
         .into()
     }
 
+    /// What was made of the task, or its failure: whatever else went wrong ends its log as well.
+    pub(super) fn or_failed<T>(
+        &self,
+        task: &Task,
+        log: &mut TaskLog,
+        made: Result<T>,
+    ) -> Result<T> {
+        made.map_err(|e| match e.downcast::<Failed>() {
+            Ok(failed) => failed.into(),
+            Err(e) => self.failed(task, log, &format!("{e:#}"), signals::interrupted()),
+        })
+    }
+
+    /// An error if an input is not any more what `plan` was made of.
+    pub(super) fn unchanged(&self, task: &Task, plan: &Plan) -> Result<()> {
+        anyhow::ensure!(self.still(task, plan)?, CHANGED);
+        Ok(())
+    }
+
     /// `argv` with its program by its whole path, found in `folder` (or else, for tasks that run in the checkout,
     /// along the user's PATH): `execvp` would look along our own.
     pub(super) fn with_program(
@@ -175,10 +200,7 @@ impl Engine {
                     task.at
                 )
             });
-            bail!(Failed {
-                message: format!("`{}` failed: {}", task.name, self.secrets().mask(&what)),
-                interrupted: false
-            });
+            bail!("{}", self.secrets().mask(&what));
         };
         argv[0] = program.into();
         Ok(argv)
@@ -208,56 +230,73 @@ impl Engine {
     }
 
     /// Keeps the outputs that lie below `staged`, and puts them where they belong.
-    pub(super) fn take_outputs(
-        &self,
-        task: &Task,
-        staged: &Path,
-        log: &mut TaskLog,
-    ) -> Result<Taken> {
+    pub(super) fn take_outputs(&self, task: &Task, staged: &Path) -> Result<Taken> {
         let staged = self.at(staged.strip_prefix(&self.root).unwrap_or(staged));
         let (mut scanned, mut small) = (Vec::new(), Small::new());
         for output in &task.outputs {
             let from = staged.join(&output.path);
-            let tree = match fs::symlink_metadata(&from) {
-                Ok(meta) if output.dir && !meta.is_dir() => {
-                    Err("is not a folder, but declared with a slash")
-                }
-                Ok(meta) if !output.dir && meta.is_dir() => {
-                    Err("is a folder: declare it with a trailing slash")
-                }
-                Ok(_) => Ok(self.scan_made(&from, task.store, &mut small)?),
-                Err(_) => Err("was not written"),
-            };
-            let tree = match tree {
-                Ok(tree) if output.dir && tree.len() == 1 => Err("was left empty"),
-                other => other,
-            };
-            match tree {
-                Ok(mut tree) => {
-                    if task.link {
-                        read_only(&from, &mut tree)?;
-                    }
-                    scanned.push(tree);
-                }
-                Err(what) => {
-                    let message = format!("its output `{}` {what}", output.path);
-                    return Err(self.failed(task, log, &message, false));
-                }
+            let mut tree = self.made_tree(task, output, &from, &mut small)?;
+            if output.dir && tree.len() == 1 {
+                bail!("its output `{}` was left empty", output.path);
             }
+            if task.link {
+                read_only(&from, &mut tree)?;
+            }
+            scanned.push(tree);
         }
         let mut placed = Vec::new();
         for (output, tree) in task.outputs.iter().zip(scanned) {
             let from = staged.join(&output.path);
             let to = self.at(Path::new(&output.path));
             let entries: Vec<_> = tree.into_iter().map(|s| s.entry).collect();
-            if task.store {
+            if self.keeps(task) {
                 self.store.keep_large(&from, &entries, task.link)?;
             }
             self.inside(&to)?;
+            let placed_at = crate::fs::now_ns();
             crate::store::place::swap(&from, &to)?;
-            placed.push(self.stamp(&to, entries)?);
+            placed.push(self.stamp(&to, entries, placed_at)?);
         }
         Ok((placed, small))
+    }
+
+    /// Reads the output that the task has just made at `path`.
+    pub(super) fn made_tree(
+        &self,
+        task: &Task,
+        output: &Output,
+        path: &Path,
+        small: &mut Small,
+    ) -> Result<Vec<Stamped>> {
+        let wrong = match fs::symlink_metadata(path) {
+            Ok(meta) if output.dir && !meta.is_dir() => {
+                Some("is not a folder, but declared with a slash")
+            }
+            Ok(meta) if !output.dir && meta.is_dir() => {
+                Some("is a folder: declare it with a trailing slash")
+            }
+            Ok(_) => None,
+            Err(_) => Some("was not written"),
+        };
+        if let Some(wrong) = wrong {
+            bail!("its output `{}` {wrong}", output.path);
+        }
+        let tree = self
+            .scan_made(path, self.keeps(task), small)
+            .with_context(|| format!("its output `{}`", output.path))?;
+        let root = RelPath::new(&output.path);
+        for entry in tree.iter().map(|s| &s.entry) {
+            let Node::Symlink(target) = &entry.node else {
+                continue;
+            };
+            let link = entry.path.under(&root);
+            if leads_out(&link, target) {
+                bail!(
+                    "its output `{link}` is a symlink to {target}, out of the project: copy what is there, or let it lead to a path in the project that is relative to the link"
+                );
+            }
+        }
+        Ok(tree)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use super::bring::entries;
+use super::bring::{Taken, entries};
 use super::plan::named;
 use super::quick::Tools;
 use super::why::Why;
@@ -43,7 +43,8 @@ impl Engine {
 
     /// Asks the service's own `status`.
     pub fn running(&self, task: &Task, service: &Service) -> Result<bool> {
-        let mut spec = self.service_spec(task, &service.status)?;
+        let spec = self.service_spec(task, &service.status);
+        let mut spec = spec.with_context(|| format!("the status of `{}`", task.name))?;
         spec.timeout = Some(STATUS_TIMEOUT);
         let end = command::run(&spec, &whole, &mut |_, _| ());
         // its program may be named by a secret
@@ -87,26 +88,38 @@ impl Engine {
         self.state().forget(&task.id)?;
         // What runs without a record is what an interrupted call started: `start` goes on from it.
         let outdated = running && !matches!(why, Why::NoRecord);
-        match &service.reload {
-            Some(reload) if outdated && !self.options.force => {
-                self.step(task, "reload", reload, &mut log)?;
-            }
-            _ => {
-                if outdated {
-                    self.step(task, "stop", &service.stop, &mut log)?;
-                }
-                self.step(task, "start", &service.start, &mut log)?;
-            }
-        }
-        if let Some(ready) = &service.ready {
-            self.step(task, "ready", ready, &mut log)?;
-        }
-        let outputs = self.own_outputs(task, &mut log)?;
+        let up = self.bring_up(task, service, outdated, &mut log);
+        let outputs = self.or_failed(task, &mut log, up)?;
         let made = self.made(&mut log, outputs);
         let mut state = self.state_of(task, plan, made.outputs);
         state.run = Some(self.run().id().to_owned());
         self.state().record(&state)?;
         Ok(Outcome::Ran)
+    }
+
+    /// Starts the service, or what stands for that if an outdated one runs; gives its outputs when it is ready.
+    fn bring_up(
+        &self,
+        task: &Task,
+        service: &Service,
+        outdated: bool,
+        log: &mut TaskLog,
+    ) -> Result<Taken> {
+        match &service.reload {
+            Some(reload) if outdated && !self.options.force => {
+                self.step(task, "reload", reload, log)?;
+            }
+            _ => {
+                if outdated {
+                    self.step(task, "stop", &service.stop, log)?;
+                }
+                self.step(task, "start", &service.start, log)?;
+            }
+        }
+        if let Some(ready) = &service.ready {
+            self.step(task, "ready", ready, log)?;
+        }
+        self.own_outputs(task)
     }
 
     fn step(&self, task: &Task, what: &str, argv: &[String], log: &mut TaskLog) -> Result<()> {
@@ -120,7 +133,8 @@ impl Engine {
             return Ok(false);
         }
         let mut log = self.run().task(task, &Why::Forced, &service.stop);
-        self.step(task, "stop", &service.stop, &mut log)?;
+        let stopped = self.step(task, "stop", &service.stop, &mut log);
+        self.or_failed(task, &mut log, stopped)?;
         self.run().end(&mut log, Ending::Ok, "");
         Ok(true)
     }

@@ -3,18 +3,17 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::Engine;
-use super::bring::Made;
+use super::bring::Taken as Outputs;
 use super::plan::{Plan, named};
-use super::why::Why;
+use super::runner::CHANGED;
 use crate::config::Task;
 use crate::exec::command::Spec;
 use crate::exec::sandbox::{self, Cell, Sandbox, Wrapped};
-use crate::exec::stage::{COPIED, Stage, Taken, Use};
+use crate::exec::stage::{COPIED, Misdeed, Stage, Taken, Use};
 use crate::exec::tools;
-use crate::fs::RelPath;
 use crate::runlog::TaskLog;
 
 /// `sandbox = "none"` of the project file, as kept in the graph.
@@ -54,15 +53,14 @@ impl Engine {
         task: &Task,
         argv: &[String],
         plan: &Plan,
-        why: &Why,
-    ) -> Result<Made> {
+        log: &mut TaskLog,
+    ) -> Result<Outputs> {
         if self.graph.settings.sandbox == NONE {
-            return self.run_in_place(task, argv, why);
+            return self.run_in_place(task, argv, plan, log);
         }
-        let mut log = self.run().task(task, why, argv);
-        let stage = self.run_in_stage(task, argv, plan, &mut log)?;
-        let outputs = self.take_outputs(task, &stage.root(), &mut log)?;
-        Ok(self.made(&mut log, outputs))
+        let stage = self.run_in_stage(task, argv, plan, log)?;
+        self.unchanged(task, plan)?;
+        self.take_outputs(task, &stage.root())
     }
 
     /// Runs `argv` in a stage of its own, and leaves its outputs there.
@@ -79,27 +77,26 @@ impl Engine {
         } else {
             Use::Linked
         };
-        let mut stage = self.stages.take(how)?;
-        stage.copied = sandbox.map_or(COPIED, Sandbox::copied);
-        for (path, ..) in &plan.manifest.inputs {
-            stage.input(&self.root, path, true)?;
-        }
-        for need in &task.needs {
-            for output in &self.task(*need).outputs {
-                stage.input(&self.root, &RelPath::new(&output.path), false)?;
+        for from_store in [false, true] {
+            let mut stage = self.stages.take(how)?;
+            stage.copied = sandbox.map_or(COPIED, Sandbox::copied);
+            let watched = self.fill(plan, &mut stage, from_store)?;
+            stage.room_for(&task.outputs)?;
+            let spec = self.pure_spec(task, argv, &stage, sandbox)?;
+            self.command(task, &spec, log)?;
+            if let Some(misdeed) = stage.misdeed(&task.outputs)? {
+                bail!(told(&misdeed, task));
             }
+            let Some(path) = self.changed_since(&watched) else {
+                return Ok(stage);
+            };
+            let changed = format!("`{path}` changed while it ran");
+            if plan.manifest.inputs.iter().any(|input| input.0 == *path) {
+                break;
+            }
+            log.note(&format!("{changed}: once more, with the store's copy"));
         }
-        stage.room_for(&task.outputs)?;
-        let spec = self.pure_spec(task, argv, &stage, sandbox)?;
-        self.command(task, &spec, log)?;
-        if let Some(path) = stage.undeclared(&task.outputs)?.first() {
-            let message = format!(
-                "it wrote `{path}`, which is not declared: add it to `outputs` at {}",
-                task.at
-            );
-            return Err(self.failed(task, log, &message, false));
-        }
-        Ok(stage)
+        bail!(CHANGED)
     }
 
     fn pure_spec(
@@ -167,5 +164,17 @@ impl Engine {
             note: (sandbox.is_some() && wrapped.cage.is_none()).then(|| stage.dir.clone()),
             cage: wrapped.cage,
         })
+    }
+}
+
+fn told(misdeed: &Misdeed, task: &Task) -> String {
+    let advice = "inputs are read-only, copy it to $TMPDIR first";
+    match misdeed {
+        Misdeed::Wrote(path) => format!(
+            "it wrote `{path}`, which is not declared: add it to `outputs` at {}",
+            task.at
+        ),
+        Misdeed::Changed(path) => format!("it changed its input `{path}`: {advice}"),
+        Misdeed::Removed(path) => format!("it removed its input `{path}`: {advice}"),
     }
 }

@@ -1,22 +1,34 @@
 //! A task's own folder: declared inputs, room for outputs, private HOME and TMPDIR.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 
 use crate::config::Output;
-use crate::fs::{Fingerprint, RelPath, atomic, lock};
+use crate::fs::{Digest, Fingerprint, RelPath, atomic, lock};
 
 /// Up to this size inputs are copied, as a rule; larger ones are mounted, or linked to where that can't be.
 pub const COPIED: u64 = 1 << 20;
 
 /// Folders of a stage: what the task sees as the project, its HOME, its TMPDIR.
 const PARTS: [&str; 3] = ["root", "home", "tmp"];
+
+/// What a task must not do in its stage.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Misdeed {
+    /// It wrote this, which is neither input nor output.
+    Wrote(RelPath),
+    /// It wrote to this input, or put something else there.
+    Changed(RelPath),
+    /// It removed this input.
+    Removed(RelPath),
+}
 
 /// What a stage is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +114,10 @@ impl Drop for Taken<'_> {
 pub struct Stage {
     /// The whole folder.
     pub dir: PathBuf,
-    staged: BTreeSet<RelPath>,
+    /// What was put there; of copies with what `stat` says of them, and their content.
+    staged: BTreeMap<RelPath, Option<(Fingerprint, Digest)>>,
+    /// Folders that are there.
+    folders: BTreeSet<PathBuf>,
     /// Inputs to mount: where they are, and where the task sees them.
     pub large: Vec<(PathBuf, RelPath)>,
     /// Up to this size inputs are copied.
@@ -121,6 +136,7 @@ impl Stage {
     /// Stages are used again, since making and removing folders is what costs most of a short task;
     /// the first that nobody holds is taken.
     pub fn new(hermake: &Path, how: Use) -> Result<Self> {
+        atomic::usual_umask();
         let stages = hermake.join(if how == Use::Outputs {
             "outputs"
         } else {
@@ -148,7 +164,8 @@ impl Stage {
         sweep(&stages, &dir);
         Ok(Self {
             dir,
-            staged: BTreeSet::new(),
+            staged: BTreeMap::new(),
+            folders: BTreeSet::new(),
             large: Vec::new(),
             copied: COPIED,
             how,
@@ -161,6 +178,7 @@ impl Stage {
     /// Makes it as new for the next task of this process; false if that can't be.
     fn reset(&mut self) -> bool {
         self.staged.clear();
+        self.folders.clear();
         self.large.clear();
         // where only outputs are put, those of the next task are removed before it starts
         let root = self.how == Use::Outputs || clear(&self.dir, &PARTS[..1]);
@@ -186,44 +204,72 @@ impl Stage {
         self.dir.join("root")
     }
 
-    /// Puts the project's file, symlink or folder `path` where the task sees it.
-    pub fn input(&mut self, project: &Path, path: &RelPath, follow: bool) -> Result<()> {
-        let from = project.join(path.as_path());
+    /// Where the task sees `path`, with all folders above it.
+    fn place(&mut self, path: &RelPath) -> Result<PathBuf> {
+        self.staged.insert(path.clone(), None);
         let to = self.root().join(path.as_path());
-        let what = || format!("staging {path}");
-        atomic::create_parent(&to)?;
-        let meta = if follow {
-            fs::metadata(&from)
-        } else {
-            fs::symlink_metadata(&from)
-        };
-        let meta = meta.with_context(what)?;
-        self.staged.insert(path.clone());
-        if meta.is_symlink() {
-            symlink(fs::read_link(&from).with_context(what)?, &to).with_context(what)
-        } else if meta.is_dir() {
-            fs::create_dir_all(&to).with_context(what)?;
-            for item in fs::read_dir(&from).with_context(what)? {
-                let name = item.with_context(what)?.file_name();
-                self.input(project, &path.join(&name), false)?;
-            }
-            Ok(())
-        } else if meta.len() <= self.copied {
-            let bytes = fs::read(&from).with_context(what)?;
-            fs::write(&to, bytes).with_context(what)?;
-            let mode = if meta.permissions().mode() & 0o111 == 0 {
-                0o444
-            } else {
-                0o555
-            };
-            fs::set_permissions(&to, fs::Permissions::from_mode(mode)).with_context(what)
-        } else if self.how == Use::Mounted {
-            self.large
-                .push((fs::canonicalize(&from).with_context(what)?, path.clone()));
-            Ok(())
-        } else {
-            symlink(fs::canonicalize(&from).with_context(what)?, &to).with_context(what)
+        if let Some(above) = path.as_path().parent()
+            && !self.folders.contains(above)
+        {
+            atomic::create_parent(&to)?;
+            self.folders.insert(above.to_path_buf());
         }
+        Ok(to)
+    }
+
+    /// Makes the folder `path`.
+    pub fn folder(&mut self, path: &RelPath) -> Result<()> {
+        let to = self.place(path)?;
+        fs::create_dir_all(&to).with_context(|| format!("staging {path}"))?;
+        self.folders.insert(path.to_path_buf());
+        Ok(())
+    }
+
+    /// Makes the symlink `path`.
+    pub fn link(&mut self, path: &RelPath, target: &RelPath) -> Result<()> {
+        let to = self.place(path)?;
+        symlink(target.as_path(), to).with_context(|| format!("staging {path}"))
+    }
+
+    /// Makes the file `path`, which holds `bytes`.
+    pub fn copy(
+        &mut self,
+        path: &RelPath,
+        (bytes, digest): (&[u8], &Digest),
+        executable: bool,
+    ) -> Result<()> {
+        self.made(path, digest, executable, |to, mode| {
+            Ok(atomic::create(to, bytes, mode)?.metadata()?)
+        })
+    }
+
+    /// Lets `make` create the file `path` with these permissions, and say what it is.
+    /// Its content is that of `digest`.
+    pub fn made(
+        &mut self,
+        path: &RelPath,
+        digest: &Digest,
+        executable: bool,
+        make: impl FnOnce(&Path, u32) -> Result<fs::Metadata>,
+    ) -> Result<()> {
+        let to = self.place(path)?;
+        let mode = if executable { 0o555 } else { 0o444 };
+        let meta = make(&to, mode).with_context(|| format!("staging {path}"))?;
+        let copy = (Fingerprint::of(&meta), *digest);
+        self.staged.insert(path.clone(), Some(copy));
+        Ok(())
+    }
+
+    /// Shows the task the file `from` as `path`, where it is.
+    pub fn large(&mut self, from: &Path, path: &RelPath) -> Result<()> {
+        let what = || format!("staging {path}");
+        let to = self.place(path)?;
+        let from = fs::canonicalize(from).with_context(what)?;
+        if self.how == Use::Mounted {
+            self.large.push((from, path.clone()));
+            return Ok(());
+        }
+        symlink(from, to).with_context(what)
     }
 
     /// Makes the folders that outputs go to.
@@ -243,14 +289,33 @@ impl Stage {
         Ok(())
     }
 
-    /// What the task wrote that is neither input nor below an output.
-    pub fn undeclared(&self, outputs: &[Output]) -> Result<Vec<RelPath>> {
-        let mut out = Vec::new();
-        self.walk(&RelPath::default(), outputs, &mut out)?;
-        Ok(out)
+    /// The first thing that the task did to what is not below an output.
+    pub fn misdeed(&self, outputs: &[Output]) -> Result<Option<Misdeed>> {
+        let wrote = self.walk(&RelPath::default(), outputs)?;
+        Ok(wrote.map(Misdeed::Wrote).or_else(|| self.changed()))
     }
 
-    fn walk(&self, dir: &RelPath, outputs: &[Output], out: &mut Vec<RelPath>) -> Result<()> {
+    /// The first copy of an input that doesn't hold any more what was put there.
+    fn changed(&self) -> Option<Misdeed> {
+        let root = self.root();
+        let copies = self
+            .staged
+            .iter()
+            .filter_map(|(p, c)| Some((p, c.as_ref()?)));
+        copies.into_iter().find_map(|(path, (then, digest))| {
+            let full = root.join(path.as_path());
+            let Ok(meta) = fs::symlink_metadata(&full) else {
+                return Some(Misdeed::Removed(path.clone()));
+            };
+            // one that was only touched is as good
+            let same = Fingerprint::of(&meta).is_version_of(then)
+                || meta.is_file() && Digest::of_file(&full).is_ok_and(|is| is == *digest);
+            (!same).then(|| Misdeed::Changed(path.clone()))
+        })
+    }
+
+    /// The first path at or below `dir` that is neither input nor output, nor a folder of one.
+    fn walk(&self, dir: &RelPath, outputs: &[Output]) -> Result<Option<RelPath>> {
         let full = self.root().join(dir.as_path());
         let what = || format!("listing {}", full.display());
         for item in fs::read_dir(&full).with_context(what)? {
@@ -260,12 +325,30 @@ impl Stage {
                 continue;
             }
             if item.file_type().with_context(what)?.is_dir() {
-                self.walk(&path, outputs, out)?;
-            } else if !self.staged.contains(&path) {
-                out.push(path);
+                if let Some(found) = self.walk(&path, outputs)? {
+                    return Ok(Some(found));
+                }
+                if !self.is_folder(&path, outputs) {
+                    return Ok(Some(path));
+                }
+            } else if !self.staged.contains_key(&path) {
+                return Ok(Some(path));
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// True if `path` was made for an input or an output.
+    fn is_folder(&self, path: &RelPath, outputs: &[Output]) -> bool {
+        let below = path.join(OsStr::new(""));
+        let is_below = |other: &[u8]| other.starts_with(below.bytes());
+        self.staged.contains_key(path)
+            || outputs.iter().any(|o| is_below(o.path.as_bytes()))
+            || self
+                .staged
+                .range(&below..)
+                .next()
+                .is_some_and(|(next, _)| is_below(next.bytes()))
     }
 }
 

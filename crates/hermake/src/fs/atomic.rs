@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 
+/// The umask of tasks.
+const USUAL: u16 = 0o022;
+
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 /// A name that no other process or thread of this machine uses now.
@@ -49,7 +52,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Creates the file `path`, which must not be there, with these permissions, and its parents.
-pub fn create(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<fs::File> {
     use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     let attempt = || {
         fs::OpenOptions::new()
@@ -69,12 +72,21 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     if mode & umask() != 0 || mode & 0o7000 != 0 {
         file.set_permissions(fs::Permissions::from_mode(mode))?;
     }
-    Ok(())
+    Ok(file)
+}
+
+static UMASK: OnceLock<u32> = OnceLock::new();
+
+/// From now on this process creates files and folders as tasks do: what they see, and what is recorded of folders
+/// that are made for them, must not depend on who calls. hermake's own files lie in folders that are there by now.
+pub fn usual_umask() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(USUAL.into()));
+    // known already: then more is done than needed
+    let _ = UMASK.set(u32::from(USUAL));
 }
 
 /// Permissions that files don't get when they are created; all where that can't be known.
 fn umask() -> u32 {
-    static UMASK: OnceLock<u32> = OnceLock::new();
     *UMASK.get_or_init(|| {
         let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let line = text.lines().find_map(|l| l.strip_prefix("Umask:"));
@@ -114,6 +126,19 @@ fn make_writable(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Removes what was begun in `dir` more than so many seconds ago: whoever did was killed.
+pub fn sweep(dir: &Path, seconds: i64) {
+    use std::os::unix::fs::MetadataExt as _;
+    let now = i64::try_from(super::now_ns() / 1_000_000_000).unwrap_or(0);
+    for item in fs::read_dir(dir).into_iter().flatten().flatten() {
+        // not mtime: what is linked has that of what it was linked to
+        if item.metadata().is_ok_and(|m| m.ctime() + seconds < now) {
+            // tried again next time
+            let _ = remove(&item.path());
+        }
+    }
+}
+
 /// Creates the parent folder of `path` if it is not there: asking costs less than trying.
 pub fn have_parent(path: &Path) -> Result<()> {
     if !path.parent().is_some_and(Path::is_dir) {
@@ -127,4 +152,23 @@ pub fn create_parent(path: &Path) -> Result<PathBuf> {
     let parent = path.parent().unwrap_or(Path::new(".")).to_path_buf();
     fs::create_dir_all(&parent).with_context(|| format!("creating {}", parent.display()))?;
     Ok(parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_old_is_swept_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        fs::create_dir_all(tree.join("sub")).unwrap();
+        write(&dir.path().join("file"), b"x").unwrap();
+        let left = || fs::read_dir(dir.path()).unwrap().count();
+        sweep(dir.path(), 60);
+        assert_eq!(left(), 2);
+        sweep(dir.path(), -2);
+        assert_eq!(left(), 0);
+        sweep(&tree, 60);
+    }
 }

@@ -69,6 +69,17 @@ impl Fingerprint {
         }
     }
 
+    /// True if this is the same file as `other`, not written to between the two, as far as its own times say:
+    /// its permissions and its names may differ.
+    pub fn is_version_of(&self, other: &Self) -> bool {
+        let (mode, ctime) = (other.mode, other.ctime);
+        Self {
+            mode,
+            ctime,
+            ..*self
+        } == *other
+    }
+
     /// Size in bytes.
     pub fn size(&self) -> u64 {
         self.size

@@ -50,6 +50,16 @@ impl RelPath {
         }
     }
 
+    /// This path below the path `root`; `root` itself if it is empty.
+    #[must_use]
+    pub fn under(&self, root: &Self) -> Self {
+        if self.is_empty() {
+            root.clone()
+        } else {
+            root.join(self.as_path().as_os_str())
+        }
+    }
+
     /// True for the empty path.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -71,6 +81,21 @@ impl fmt::Debug for RelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_path().fmt(f)
     }
+}
+
+/// True if the symlink `link`, a path below the project's root, leads to `target` outside of the project.
+/// Absolute targets do: other checkouts are elsewhere.
+pub fn leads_out(link: &RelPath, target: &RelPath) -> bool {
+    let mut depth = link.as_path().components().count().saturating_sub(1);
+    target.as_path().components().any(|part| {
+        match part {
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::ParentDir if depth > 0 => depth -= 1,
+            _ => return true,
+        }
+        false
+    })
 }
 
 /// Why a path can't be used, or its normal form: relative, no `.`, no `..`, no doubled slash.

@@ -70,6 +70,7 @@ fn visit(path: &Path, rel: RelPath, hash: &mut Hash<'_>, out: &mut Vec<Stamped>)
             fp: fp.settled(read_at),
         });
     } else if kind.is_dir() {
+        readable(path, &fp, 0o500)?;
         let entry = Entry {
             path: rel.clone(),
             node: Node::Dir,
@@ -91,6 +92,7 @@ fn visit(path: &Path, rel: RelPath, hash: &mut Hash<'_>, out: &mut Vec<Stamped>)
             visit(&path.join(&name), rel.join(&name), hash, out)?;
         }
     } else if kind.is_file() {
+        readable(path, &fp, 0o400)?;
         let (digest, fp) = hash(path, &fp)?;
         let entry = Entry {
             path: rel,
@@ -103,6 +105,18 @@ fn visit(path: &Path, rel: RelPath, hash: &mut Hash<'_>, out: &mut Vec<Stamped>)
         bail!(
             "{} is a socket, pipe or device: only files, directories and symlinks can be outputs",
             path.display()
+        );
+    }
+    Ok(())
+}
+
+/// What only root could read is nobody's output.
+fn readable(path: &Path, fp: &Fingerprint, needed: u32) -> Result<()> {
+    if fp.mode() & needed != needed {
+        bail!(
+            "{} has mode {:03o}: its owner must be able to read it (chmod u+rX)",
+            path.display(),
+            fp.mode()
         );
     }
     Ok(())

@@ -24,9 +24,13 @@ use std::sync::{Mutex, PoisonError};
 use crate::config::Task;
 use crate::config::secret::hidden;
 use crate::engine::why::Why;
+use crate::fs::atomic;
 pub use entry::{Ending, Event, Header, Indexed, Span};
 pub use retire::Limits;
 pub use tasklog::TaskLog;
+
+/// Outputs that have been on their way back from the store for so many seconds never come.
+const UNFINISHED: i64 = 24 * 3600;
 
 /// A run: this process, or all processes that one Make starts.
 #[derive(Debug)]
@@ -51,7 +55,9 @@ impl Run {
         if !folder.is_dir() {
             // what can't be created can't be written to later, and that is borne there
             let _ = fs::create_dir_all(&folder);
-            retire::retire(&runs, &id, limits);
+            if retire::retire(&runs, &id, limits) {
+                atomic::sweep(&hermake.join("tmp"), UNFINISHED);
+            }
         }
         let index = OpenOptions::new()
             .create(true)

@@ -38,8 +38,8 @@ pub(super) fn folders(runs: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// Removes runs below `runs` that are over `limits`; the one called `own` stays.
-pub(super) fn retire(runs: &Path, own: &str, limits: Limits) {
+/// Removes runs below `runs` that are over `limits`; the one called `own` stays. True once an hour.
+pub(super) fn retire(runs: &Path, own: &str, limits: Limits) -> bool {
     let mut folders = folders(runs);
     folders.retain(|f| !f.ends_with(own));
     let oldest = time::compact(time::seconds().saturating_sub(limits.age));
@@ -74,6 +74,7 @@ pub(super) fn retire(runs: &Path, own: &str, limits: Limits) {
     if due || gone > 0 {
         forget_makes(runs);
     }
+    due
 }
 
 /// Forgets Makes whose run is gone; those that still run are younger than any run that went.

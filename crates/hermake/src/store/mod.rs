@@ -81,6 +81,11 @@ impl Store {
         Ok(dir.join(atomic::unique()))
     }
 
+    /// An error if nothing can be kept in it.
+    pub fn ready(&self) -> Result<()> {
+        self.locks.ready()
+    }
+
     /// Holds off everyone else who would make `key`.
     pub fn lock(&self, key: &Digest, waiting: impl FnOnce()) -> Result<One<'_>> {
         self.locks.take(key, waiting)

@@ -87,7 +87,9 @@ impl Store {
         let what = || format!("restoring {}", path.display());
         if entry.size < PACKED {
             let bytes = self.small(digest)?;
-            return atomic::create(path, &bytes, entry.mode).with_context(what);
+            return atomic::create(path, &bytes, entry.mode)
+                .map(drop)
+                .with_context(what);
         }
         if entry.size < LARGE {
             let bytes = fs::read(&blob).map_err(|_| Damaged {
@@ -101,7 +103,9 @@ impl Store {
                 }
                 .into());
             }
-            return atomic::create(path, &bytes, entry.mode).with_context(what);
+            return atomic::create(path, &bytes, entry.mode)
+                .map(drop)
+                .with_context(what);
         }
         let Ok(meta) = fs::metadata(&blob) else {
             return Err(Damaged {
@@ -128,6 +132,11 @@ impl Store {
         fs::set_permissions(path, fs::Permissions::from_mode(entry.mode)).with_context(what)
     }
 
+    /// Makes the file `to`, which must not be there, of the content of `digest`.
+    pub fn content(&self, digest: &Digest, entry: &Entry, to: &Path) -> Result<()> {
+        self.file(digest, entry, to, false)
+    }
+
     /// Forgets content that is not what its name says.
     pub fn drop_blob(&self, digest: &Digest) {
         self.pack.forget((Kind::Blob, *digest));
@@ -139,7 +148,7 @@ impl Store {
 /// Puts `tmp` in the place of `to`, whatever is there.
 pub fn swap(tmp: &Path, to: &Path) -> Result<()> {
     let what = || format!("placing {}", to.display());
-    match fs::rename(tmp, to) {
+    match moved(tmp, to) {
         Ok(()) => return Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             atomic::create_parent(to)?;
@@ -148,11 +157,11 @@ pub fn swap(tmp: &Path, to: &Path) -> Result<()> {
         Err(_) => {}
     }
     if fs::symlink_metadata(to).is_err() {
-        return fs::rename(tmp, to).with_context(what);
+        return moved(tmp, to).with_context(what);
     }
     let away = tmp.with_extension("old");
-    fs::rename(to, &away).with_context(what)?;
-    fs::rename(tmp, to).with_context(what)?;
+    moved(to, &away).with_context(what)?;
+    moved(tmp, to).with_context(what)?;
     atomic::remove(&away)
 }
 
@@ -169,6 +178,24 @@ fn now(blob: &Path) -> std::io::Result<()> {
         last_modification: now,
     };
     Ok(utimensat(CWD, blob, &times, AtFlags::empty())?)
+}
+
+/// Renames `from`. To give a folder another parent is to write to it: one that is read-only is made writable for that.
+fn moved(from: &Path, to: &Path) -> std::io::Result<()> {
+    let denied = match fs::rename(from, to) {
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => e,
+        other => return other,
+    };
+    let meta = fs::symlink_metadata(from)?;
+    if !meta.is_dir() || meta.permissions().mode() & 0o200 != 0 {
+        return Err(denied);
+    }
+    let mode = meta.permissions().mode();
+    fs::set_permissions(from, fs::Permissions::from_mode(mode | 0o200))?;
+    let done = fs::rename(from, to);
+    let there = if done.is_ok() { to } else { from };
+    fs::set_permissions(there, meta.permissions())?;
+    done
 }
 
 /// Notes that a large blob was just seen to be whole, so that the next use needn't read it.

@@ -424,6 +424,19 @@ logs-size = "1GiB"
 logs-age = "90d"
 "#;
 
+#[test]
+fn an_output_around_hermakes_own_folder_is_refused() {
+    for output in ["build/", "build", "build/.hermake/", "build/.hermake/x"] {
+        let space = Space::new(&format!(
+            "[task.a]\nrun = [\"true\"]\noutputs = [\"{output}\"]\n"
+        ));
+        let ran = space.call(&["run"]);
+        assert_eq!(ran.code, 2, "{}", ran.err);
+        assert!(ran.err.contains("hermake's own folder"), "{}", ran.err);
+        assert!(ran.err.contains("tasks/all.toml:3:12"), "{}", ran.err);
+    }
+}
+
 /// `text` with each edit made: so many characters from there on become others.
 fn edited(text: &str, edits: Vec<(usize, usize, String)>) -> String {
     let mut text: Vec<char> = text.chars().collect();

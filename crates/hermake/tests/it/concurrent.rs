@@ -137,3 +137,54 @@ fn fifty_makes_at_once() {
     assert_eq!(space.index(), ["a", "b"]);
     assert_eq!(space.read("build/b"), "text\n".repeat(16));
 }
+
+/// `a` makes what `V` says, `b` copies its first line. Both go to the same place whatever `V` is.
+fn one_place(size: u32, sandbox: &str) -> Space {
+    let space = Space::new(&format!(
+        r#"
+        [task.a]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "echo $1 > $0; head -c {size} /dev/zero >> $0", "{{{{ out }}}}", "{{{{ vars.V }}}}"]
+        outputs = ["build/a"]
+        [task.b]
+        needs = ["a"]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "head -1 build/a > $0", "{{{{ out }}}}"]
+        outputs = ["build/b"]
+        "#
+    ));
+    let project = format!("sandbox = \"{sandbox}\"\n[vars]\nV = \"none\"\n");
+    space.write("hermake.toml", &project);
+    space
+}
+
+#[test]
+fn values_of_a_variable_at_one_place() {
+    for (sandbox, size) in [("auto", 10), ("auto", 3_000_000), ("staged", 3_000_000)] {
+        let space = one_place(size, sandbox);
+        let call = |v: &str| start(space.hermake().args(["run", "b"]).env("V", v));
+        for round in 0..6 {
+            let values = ["x", "y", "z"].map(|v| format!("{v}{round}"));
+            finish(values.iter().map(|v| call(v)).collect());
+            for v in &values {
+                finish(vec![call(v)]);
+                assert_eq!(space.read("build/b"), format!("{v}\n"));
+            }
+        }
+    }
+}
+
+#[test]
+fn values_of_a_variable_at_one_place_under_make() {
+    let space = one_place(10, "auto");
+    space.make(&["b"]).arg("-n").output().unwrap();
+    for round in 0..4 {
+        let values = ["x", "y"].map(|v| format!("{v}{round}"));
+        let call = |v: &String| start(space.make(&["-s", "b"]).env("V", v));
+        finish(values.iter().map(call).collect());
+        for v in &values {
+            finish(vec![start(space.hermake().args(["run", "b"]).env("V", v))]);
+            assert_eq!(space.read("build/b"), format!("{v}\n"));
+        }
+    }
+}

@@ -428,3 +428,80 @@ fn a_link_that_is_written_out_is_an_error_that_says_what_it_is() {
     assert_eq!(space.run(&["below"]), ["below"]);
     assert_eq!(space.read("build/b"), "b");
 }
+
+/// `b` reads what `a` has made, by way of a link to it in a folder as well, after `meddle` has overwritten it.
+fn meddled(size: u32, how: &str) -> Space {
+    let space = Space::new(&format!(
+        r#"
+        [task.a]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "echo good > $0; head -c {size} /dev/zero >> $0; cp $0 $1/x; ln -s x $1/y; chmod +x $1/x", "{{{{ out }}}}", "{{{{ outs.1 }}}}"]
+        outputs = ["build/a", "build/all/"]
+        [task.meddle]
+        after = ["a"]
+        impure = "it does what others might do at that time"
+        run = ["sh", "-c", "[ ! -e meddle ] || for f in build/a build/all/x; do echo evil > new; head -c {size} /dev/zero >> new; mv new $f; done"]
+        [task.b]
+        needs = ["a"]
+        after = ["meddle"]
+        {how}
+        outputs = ["build/b"]
+        "#
+    ));
+    space.write("meddle", "");
+    space
+}
+
+#[test]
+fn a_needed_output_that_is_not_the_recorded_one_is_not_read() {
+    let script = r#"["sh", "-c", "head -qn1 build/a build/all/y > $0; [ -x build/all/x ] && ls build/all >> $0", "{{ out }}"]"#;
+    let run = format!("tools = [\"sh\", \"coreutils\"]\nrun = {script}");
+    let render = "kind = \"render\"\ntemplate = \"t.tera\"\ncontext = { a = \"build/a\" }";
+    let impure = format!("impure = \"for the test\"\nstore = true\nrun = {script}");
+    let seen = "good\ngood\nx\ny\n";
+    for (size, sandbox, how, seen) in [
+        (10, "auto", run.as_str(), seen),
+        (9_000_000, "auto", &run, seen),
+        (1_500_000, "staged", &run, seen),
+        (10, "none", &run, seen),
+        (0, "auto", render, "good"),
+        (10, "auto", &impure, seen),
+    ] {
+        let space = meddled(size, how);
+        space.write("hermake.toml", &format!("sandbox = \"{sandbox}\"\n"));
+        space.write("t.tera", "{{ a }}");
+        assert_eq!(space.run(&["-j1", "b"]), ["a", "meddle", "b"]);
+        assert_eq!(space.read("build/b"), seen, "{size} {sandbox}");
+        fs::remove_dir_all(space.path("build")).unwrap();
+        fs::remove_file(space.path("meddle")).unwrap();
+        assert_eq!(space.run(&["b"]), ["meddle"]);
+        assert_eq!(space.read("build/b"), seen, "from the store");
+    }
+}
+
+#[test]
+fn a_needed_output_that_changes_while_it_is_read_is_not_recorded() {
+    let script = r#"["sh", "-c", "echo > $0; sleep 0.5; head -qn1 build/a > $0", "{{ out }}"]"#;
+    let run = format!("tools = [\"sh\", \"coreutils\"]\nrun = {script}");
+    for sandbox in ["auto", "staged", "none"] {
+        let space = meddled(1_500_000, &run);
+        space.write("hermake.toml", &format!("sandbox = \"{sandbox}\"\n"));
+        fs::remove_file(space.path("meddle")).unwrap();
+        let mut child = space.hermake().args(["run", "b"]).spawn().unwrap();
+        let started = |folder: &str| {
+            let stages = fs::read_dir(space.path("build/.hermake").join(folder));
+            let mut stages = stages.into_iter().flatten().flatten();
+            stages.any(|s| s.path().join("root/build/b").exists())
+        };
+        while !started("stage") && !started("outputs") {
+            assert!(child.try_wait().unwrap().is_none());
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        space.write("build/a", "evil\n");
+        let good = child.wait().unwrap().success();
+        // in the checkout itself a task sees what others do there
+        assert_eq!(good, sandbox != "none");
+        assert_eq!(space.run(&["b"]).contains(&"b".to_owned()), !good);
+        assert_eq!(space.read("build/b"), "good\n", "{sandbox}");
+    }
+}

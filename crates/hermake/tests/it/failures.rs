@@ -78,6 +78,92 @@ fn writing_outside_of_its_outputs() {
 }
 
 #[test]
+fn changing_its_inputs() {
+    let space = Space::new("");
+    space.write("src/in", "text\n");
+    space.script("src/run", "echo run\n");
+    let task = |script: &str| {
+        space.write(
+            "tasks/all.toml",
+            &format!(
+                "[task.t]\ninputs = [\"src/in\", \"src/run\"]\ntools = [\"sh\", \"coreutils\"]\nrun = [\"sh\", \"-c\", '''{script}; cat src/in > $0''', \"{{{{ out }}}}\"]\noutputs = [\"build/deep/er/t\"]\n"
+            ),
+        );
+    };
+    for sandbox in ["auto", "staged"] {
+        space.write("hermake.toml", &format!("sandbox = \"{sandbox}\"\n"));
+        for (script, what) in [
+            (
+                "rm -f src/in; echo other > src/in",
+                "it changed its input `src/in`",
+            ),
+            (
+                "rm -f src/in; echo TEXT > src/in",
+                "it changed its input `src/in`",
+            ),
+            ("rm -f src/run", "it removed its input `src/run`"),
+            (
+                "chmod u+w src/in; echo x >> src/in",
+                "it changed its input `src/in`",
+            ),
+            (
+                "mkdir build/left",
+                "it wrote `build/left`, which is not declared",
+            ),
+            (
+                "mkdir -p src/a/b",
+                "it wrote `src/a/b`, which is not declared",
+            ),
+        ] {
+            task(script);
+            let ran = space.call(&["run", "t"]);
+            assert_eq!(ran.code, 1, "{script}: {}", ran.err);
+            assert!(ran.err.contains(what), "{script}: {}", ran.err);
+        }
+        // what is in its inputs is as it was
+        task("ln src/in $TMPDIR/other 2>/dev/null; touch src/in; chmod u+w src/in; cat src/run");
+        assert_eq!(space.run(&["t"]).len(), 1);
+        fs::remove_dir_all(space.path("build")).unwrap();
+        fs::remove_dir_all(space.store()).unwrap();
+    }
+}
+
+/// The last line of `hermake log`'s list says how it ended, and why.
+fn ended_with(space: &Space, what: &str) {
+    let last = space.entries().pop().unwrap();
+    assert_eq!(last.ending, hermake::runlog::Ending::Failed);
+    assert!(last.what.contains(what), "{}", last.what);
+}
+
+#[test]
+fn what_cannot_be_an_output() {
+    let what = "its output `build/t`: ";
+    fails("mkfifo $0", what);
+    let space = after_good("mkfifo $0", PLENTY);
+    assert_eq!(space.call(&["run", "t"]).code, 1);
+    ended_with(&space, "socket, pipe or device");
+}
+
+#[test]
+fn an_output_that_cannot_be_placed() {
+    let space = after_good("echo other > $0", PLENTY);
+    space.write(
+        "tasks/all.toml",
+        &space
+            .read("tasks/all.toml")
+            .replace("build/t", "build/sub/t"),
+    );
+    std::os::unix::fs::symlink("/tmp", space.path("build/sub")).unwrap();
+    let ran = space.call(&["run", "t"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("`t` failed: the output build/sub/t would be written to")
+    );
+    ended_with(&space, "outside of the project");
+}
+
+#[test]
 fn too_slow() {
     let started = Instant::now();
     fails_within("1s", "sleep 600", "not done after 1 s");
@@ -230,7 +316,9 @@ fn an_input_that_changes_while_its_task_runs_is_not_recorded() {
         "{}",
         ran.err
     );
-    assert_eq!(ran.code, 2);
+    assert_eq!(ran.code, 1);
+    ended_with(&space, "an input changed while it ran");
+    assert!(!space.exists("build/t"), "it is not placed");
     assert!(space.pieces().is_empty());
 }
 

@@ -267,3 +267,126 @@ fn what_came_back_is_in_the_log_however_it_came() {
         assert_eq!(last.why, "output build/last.txt is gone");
     }
 }
+
+#[test]
+fn the_callers_umask_does_not_matter() {
+    for mask in ["022", "077", "002"] {
+        let space = Space::new(
+            r#"
+            [task.d]
+            tools = ["sh", "coreutils"]
+            run = ["sh", "-c", "stat -c %a . build $0 > $0/modes; mkdir $0/sub", "{{ out }}"]
+            outputs = ["build/d/"]
+            [task.r]
+            kind = "render"
+            template = "t.tera"
+            outputs = ["build/r"]
+            "#,
+        );
+        space.write("t.tera", "text");
+        let hermake = env!("CARGO_BIN_EXE_hermake");
+        let mut sh = space.command("sh");
+        sh.args(["-c", &format!("umask {mask}; exec {hermake} run d r")]);
+        assert!(sh.status().unwrap().success());
+        let mode = |path: &str| {
+            let meta = fs::metadata(space.path(path)).unwrap();
+            format!("{:o}", meta.permissions().mode() & 0o7777)
+        };
+        assert_eq!(space.read("build/d/modes"), "755\n755\n755\n");
+        let modes = ["build/d", "build/d/sub", "build/d/modes", "build/r"].map(mode);
+        assert_eq!(modes, ["755", "755", "644", "644"], "{mask}");
+        if mask == "077" {
+            assert_eq!(mode("build/.hermake"), "700", "what is private stays so");
+        }
+    }
+}
+
+#[test]
+fn a_read_only_folder_is_placed_and_replaced_for_a_user_too() {
+    let space = Space::new(
+        r#"
+        [task.t]
+        inputs = ["in"]
+        tools = ["sh", "coreutils"]
+        run = ["sh", "-c", "mkdir $0/sub; cat in > $0/sub/y; chmod 444 $0/sub/y; chmod 555 $0/sub $0", "{{ out }}"]
+        outputs = ["build/ro/"]
+        "#,
+    );
+    for text in ["one", "two"] {
+        space.write("in", text);
+        for _ in 0..2 {
+            let ran = space.as_user(&["run", "t"]);
+            assert_eq!(ran.code, 0, "{}", ran.err);
+            assert_eq!(space.read("build/ro/sub/y"), text);
+            let mode = fs::metadata(space.path("build/ro")).unwrap().permissions();
+            assert_eq!(mode.mode() & 0o777, 0o555);
+        }
+    }
+    // and from the store
+    space.write("in", "one");
+    let ran = space.as_user(&["run", "t"]);
+    assert_eq!((ran.code, space.index().len()), (0, 2), "{}", ran.err);
+    assert_eq!(space.read("build/ro/sub/y"), "one");
+}
+
+#[test]
+fn what_its_owner_cannot_read_is_no_output() {
+    for (script, output, what) in [
+        ("echo > $0; chmod 000 $0", "build/t", "has mode 000"),
+        ("mkdir $0/x; chmod 300 $0/x", "build/t/", "has mode 300"),
+    ] {
+        let task = format!(
+            "[task.t]\ntools = [\"sh\", \"coreutils\"]\nrun = [\"sh\", \"-c\", '{script}', \"{{{{ out }}}}\"]\noutputs = [\"{output}\"]\n"
+        );
+        let space = Space::new(&task);
+        for ran in [space.as_user(&["run", "t"]), space.call(&["run", "t"])] {
+            assert_eq!(ran.code, 1, "{}", ran.err);
+            assert!(ran.err.contains(what), "{}", ran.err);
+        }
+    }
+}
+
+#[test]
+fn a_symlink_that_leads_out_is_no_output() {
+    let space = Space::new("");
+    let task = |script: &str, output: &str, more: &str| {
+        space.write(
+            "tasks/all.toml",
+            &format!(
+                "[task.t]\n{more}\ntools = [\"sh\", \"coreutils\"]\nrun = [\"sh\", \"-c\", '{script}', \"{{{{ out }}}}\"]\noutputs = [\"{output}\"]\n"
+            ),
+        );
+    };
+    let impure = "impure = \"for the test\"";
+    for (script, output, what) in [
+        (
+            "ln -s /etc/hostname $0",
+            "build/t",
+            "`build/t` is a symlink to /etc/hostname",
+        ),
+        (
+            "ln -s ../../x $0",
+            "build/t",
+            "`build/t` is a symlink to ../../x",
+        ),
+        (
+            "mkdir $0/a; ln -s ../../../../x $0/a/b",
+            "build/d/",
+            "`build/d/a/b` is a symlink",
+        ),
+    ] {
+        for more in ["", impure] {
+            task(script, output, more);
+            let ran = space.call(&["run", "t"]);
+            assert_eq!(ran.code, 1, "{}", ran.err);
+            assert!(ran.err.contains(what), "{}", ran.err);
+            assert!(!space.exists(output) || output.ends_with('/'));
+        }
+    }
+    task(
+        "mkdir $0/a; ln -s ../../../src/x $0/a/b; ln -s . $0/c",
+        "build/d/",
+        "",
+    );
+    assert_eq!(space.run(&["t"]), ["t"]);
+}

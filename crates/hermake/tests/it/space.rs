@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::ops::Range;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -172,6 +172,20 @@ impl Space {
     /// Calls hermake.
     pub(crate) fn call(&self, args: &[&str]) -> Ran {
         Ran::of(self.hermake().args(args).output().unwrap())
+    }
+
+    /// The same as somebody to whom permissions mean something, even where tests run as root.
+    pub(crate) fn as_user(&self, args: &[&str]) -> Ran {
+        let mut command = self.hermake();
+        if fs::metadata(&self.root).unwrap().uid() == 0 {
+            command = self.command("setpriv");
+            command.args([
+                "--bounding-set=-dac_override,-dac_read_search",
+                "--inh-caps=-dac_override,-dac_read_search",
+                env!("CARGO_BIN_EXE_hermake"),
+            ]);
+        }
+        Ran::of(command.args(args).output().unwrap())
     }
 
     /// `hermake run …`, which must succeed; gives the tasks that ran.

@@ -609,3 +609,55 @@ fn state_of_a_chain() -> &'static [u8] {
         fs::read(space.path("build/.hermake/state")).unwrap()
     })
 }
+
+#[test]
+fn a_store_that_cannot_be_written_to_is_done_without() {
+    let space = Space::chain();
+    let cache = space.path("../cache");
+    let lock = |mode| fs::set_permissions(&cache, fs::Permissions::from_mode(mode)).unwrap();
+    fs::create_dir(&cache).unwrap();
+    lock(0o555);
+    let ran = space.as_user(&["run", "last"]);
+    assert_eq!((ran.code, space.index().len()), (0, 3), "{}", ran.err);
+    assert_eq!(
+        ran.err.matches("nothing can be kept").count(),
+        1,
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("set cache-dir in hermake.toml"),
+        "{}",
+        ran.err
+    );
+    let ran = space.as_user(&["run", "last"]);
+    assert_eq!((ran.code, space.index().len()), (0, 3), "{}", ran.err);
+    lock(0o755);
+    // what is in a store that can only be read is used
+    let other = space.sibling("other");
+    assert_eq!(other.run(&["last"]).len(), 3);
+    for dir in ["..", "."] {
+        let dir = space.store().join(dir);
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o555)).unwrap();
+    }
+    for file in fs::read_dir(space.store()).unwrap().flatten() {
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o444)).unwrap();
+    }
+    let third = space.sibling("third");
+    let ran = third.as_user(&["run", "last"]);
+    assert_eq!((ran.code, third.index().len()), (0, 0), "{}", ran.err);
+    for dir in ["..", "."] {
+        let dir = space.store().join(dir);
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn a_graph_that_cannot_be_kept_is_read_again() {
+    let space = Space::chain();
+    space.run(&["last"]);
+    let graph = space.path("build/.hermake/graph");
+    fs::remove_dir_all(&graph).unwrap();
+    fs::write(&graph, "in the way").unwrap();
+    assert!(space.run(&["last"]).is_empty());
+}
