@@ -35,15 +35,17 @@ pub(crate) fn run(backends: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Adds three targets to the one of lab.toml, and names the backend.
+/// Adds three targets to the one of lab.toml, and names the backend. Each has one
+/// processor: four times two are more than most hosts have.
 fn four_targets(lab: &Checkout, backend: &str) -> anyhow::Result<()> {
     let mut text = lab
         .read("lab.toml")?
-        .replace("backend = \"auto\"", &format!("backend = \"{backend}\""));
+        .replace("backend = \"auto\"", &format!("backend = \"{backend}\""))
+        .replace("memory = \"2GiB\"\ncpus = 2", "memory = \"2GiB\"\ncpus = 1");
     for n in 2..=4 {
         write!(
             text,
-            "\n[[target]]\nname = \"target{n}\"\nmac = \"52:54:00:4c:42:0{n}\"\nmemory = \"2GiB\"\ncpus = 2\ndisk = \"8GiB\"\n"
+            "\n[[target]]\nname = \"target{n}\"\nmac = \"52:54:00:4c:42:0{n}\"\nmemory = \"2GiB\"\ncpus = 1\ndisk = \"8GiB\"\n"
         )?;
     }
     fs_err::write(lab.path("lab.toml"), text)?;
