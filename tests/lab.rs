@@ -78,10 +78,6 @@ const STEPS: &[(&str, Step)] = &[
         steps::change::service_and_second_target,
     ),
     (
-        "two_targets_that_fail_at_once_are_told_each",
-        steps::diagnosis::two_that_fail,
-    ),
-    (
         "every_task_is_deterministic_or_says_why_not",
         steps::change::deterministic,
     ),

@@ -100,45 +100,23 @@ fn broken(
     repaired.map(drop)
 }
 
-/// Does `during` without a DHCP server.
-fn without_dhcp(
-    checkout: &Checkout,
-    during: impl FnOnce(&Checkout) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+pub(crate) fn dhcp_stopped(checkout: &Checkout) -> anyhow::Result<()> {
     broken(
         checkout,
         "sudo systemctl stop isc-dhcp-server",
         "sudo systemctl start isc-dhcp-server",
-        during,
+        |checkout| {
+            Told {
+                vm: "target1",
+                id: "dhcp-down",
+                kind: ("service", 16),
+                cause: "the DHCP server doesn't run on the server",
+                shown_by: ("dhcp", "isc-dhcp-server.service is inactive since "),
+                look: "make ssh VM=server CMD='systemctl --no-pager status isc-dhcp-server",
+            }
+            .reprovision(checkout)
+        },
     )
-}
-
-/// What is told then.
-fn dhcp_down(vm: &str) -> Told<'_> {
-    Told {
-        vm,
-        id: "dhcp-down",
-        kind: ("service", 16),
-        cause: "the DHCP server doesn't run on the server",
-        shown_by: ("dhcp", "isc-dhcp-server.service is inactive since "),
-        look: "make ssh VM=server CMD='systemctl --no-pager status isc-dhcp-server",
-    }
-}
-
-pub(crate) fn dhcp_stopped(checkout: &Checkout) -> anyhow::Result<()> {
-    without_dhcp(checkout, |checkout| {
-        dhcp_down("target1").reprovision(checkout)
-    })
-}
-
-/// Two at once that fail: each is told, and both can be read afterwards.
-pub(crate) fn two_that_fail(checkout: &Checkout) -> anyhow::Result<()> {
-    without_dhcp(checkout, |checkout| {
-        let end = checkout.make(&["reprovision", "VM=target1,target2"])?;
-        let end = end.says(&["target1: ", "target2: "])?;
-        dhcp_down("target1").ends(checkout, end)?;
-        dhcp_down("target2").read(checkout)
-    })
 }
 
 fn no_boot_program(checkout: &Checkout) -> anyhow::Result<()> {
