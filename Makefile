@@ -30,7 +30,7 @@ HERMAKE := $(BIN)/hermake
 lab     := $(BIN)/lab
 # with jobs of its own: Make's are handed to what a rule calls with `+` only, and
 # `make -n` would run that
-cargo   := env -u MAKEFLAGS cargo
+cargo   := env -u MAKEFLAGS -u MFLAGS cargo
 
 # goals that need the tasks' rules, and so the host's probe
 TASK_GOALS := $(if $(JSON),,up) up-tasks reprovision server
