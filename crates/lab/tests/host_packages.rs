@@ -50,7 +50,7 @@ unpack() {
         libstd-rust-web-dev:arm64) mkdir -p "$HOST_ROOT/usr/lib/rustlib/aarch64-unknown-linux-gnu/lib" ;;
         libc6-dev:arm64) provide usr/lib/aarch64-linux-gnu/libc.a ;;
         gcc-aarch64-linux-gnu) provide bin/aarch64-linux-gnu-gcc ;;
-        mmdebstrap | zstd) provide "bin/$1" ;;
+        mmdebstrap | mount | zstd) provide "bin/$1" ;;
     esac
 }
 "#;
@@ -229,7 +229,7 @@ impl Host {
 
 const DEBIAN: &str = "rustc-web cargo-web";
 const ALL_BUT_RUST: &str = "qemu-system-arm qemu-system-x86 qemu-utils qemu-efi-aarch64 ovmf \
-    qemu-user-static bubblewrap e2fsprogs openssh-client debian-archive-keyring mmdebstrap zstd";
+    qemu-user-static bubblewrap e2fsprogs openssh-client debian-archive-keyring mmdebstrap mount zstd";
 
 #[test]
 fn an_empty_debian_gets_everything_as_root() {
