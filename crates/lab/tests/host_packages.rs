@@ -57,8 +57,9 @@ unpack() {
 
 /// Logs, and installs what is named.
 const INSTALLER: &str = r#"#!/bin/sh
-case $1 in
-    indextargets) cat "$HOST_ROOT/sources" 2>/dev/null; exit 0 ;;
+case $* in
+    indextargets*) cat "$HOST_ROOT/sources" 2>/dev/null; exit 0 ;;
+    'update --print-uris') cat "$HOST_ROOT/uris" 2>/dev/null; exit 0 ;;
 esac
 echo "$(basename "$0") $*" >>"$HOST_ROOT/log"
 [ ! -e "$HOST_ROOT/broken" ] || { echo 'E: it broke' >&2; exit 100; }
@@ -310,6 +311,20 @@ fn qemu_from_backports_is_completed_from_backports() {
         list.unwrap()
             .ends_with("http://mirror.test/debian/ trixie-backports main\n")
     );
+}
+
+#[test]
+fn before_apts_first_update_its_sources_are_known_as_well() {
+    let host = Host::debian(DEBIAN);
+    let known = host.print();
+    fs_err::remove_file(host.path("sources")).unwrap();
+    let uris = "Get more\n\
+        'http://mirror.test/debian-security/dists/bookworm-security/InRelease' a_InRelease 0 \n\
+        'http://mirror.test/debian/dists/bookworm/InRelease' b_InRelease 0 \n";
+    fs_err::write(host.path("uris"), uris).unwrap();
+    let unknown = host.print();
+    assert!(unknown.contains("mirror.test/debian bookworm-backports main"));
+    assert_eq!(unknown.replace("test/debian ", "test/debian/ "), known);
 }
 
 #[test]
