@@ -79,14 +79,19 @@ impl What {
         )
     }
 
-    /// The template it is rendered from.
-    fn template(self, machine: Option<&Machine>) -> String {
+    /// Where in a site its template is.
+    pub fn usual(self) -> String {
         let folder = if self.is_script() {
             "ipxe"
         } else {
             "cloud-init"
         };
-        let usual = format!("{folder}/{}.tera", self.name());
+        format!("{folder}/{}.tera", self.name())
+    }
+
+    /// The template it is rendered from.
+    fn template(self, machine: Option<&Machine>) -> String {
+        let usual = self.usual();
         machine
             .and_then(|machine| machine.templates.get(&usual).cloned())
             .unwrap_or(usual)

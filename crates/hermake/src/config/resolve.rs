@@ -1,6 +1,7 @@
 //! Fills in a task's strings and finds the tasks it needs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -37,13 +38,11 @@ pub fn outputs(instances: &mut [Instance<'_>], params: &Params, vars: &Vars) -> 
                 )
             };
             let normal = normal(&path).map_err(bad)?;
-            if normal
-                .strip_prefix(HERMAKE)
-                .is_some_and(|r| r.is_empty() || r.starts_with('/'))
-            {
+            // by components: `build/.hermakes` is another name
+            if Path::new(&normal).starts_with(HERMAKE) {
                 return Err(bad("is in hermake's own folder"));
             }
-            if HERMAKE.starts_with(&normal) && HERMAKE[normal.len()..].starts_with('/') {
+            if Path::new(HERMAKE).starts_with(&normal) {
                 return Err(bad(
                     "holds hermake's own folder, build/.hermake: name a folder below it, like build/out/",
                 ));

@@ -19,12 +19,8 @@ const SERVER: &str = "cloud-init/server";
 
 /// The path in a site of the template that a file of this name stands in for.
 pub fn usual(file: &str) -> String {
-    let folder = if scripts().any(|script| script == file) {
-        "ipxe"
-    } else {
-        "cloud-init"
-    };
-    format!("{folder}/{file}")
+    let script = scripts().find(|what| template(*what) == file);
+    script.map_or_else(|| format!("{ROOT}/{file}"), What::usual)
 }
 
 /// The templates in `folder`, as file names, sorted. Hidden files and an
@@ -46,12 +42,8 @@ pub fn files(folder: &Path) -> std::io::Result<Vec<String>> {
 pub(super) fn check(checks: &mut Checks, typed: &Text, project: Option<&Path>) -> Option<String> {
     let typed = typed.as_ref()?;
     let folder = typed.get_ref().strip_suffix('/').unwrap_or(typed.get_ref());
-    let good = plain(typed, folder).and_then(|()| {
-        project.map_or(Ok(()), |project| {
-            let folders = folders(&project.join(ROOT));
-            holds_templates(typed, folder, &folders, project)
-        })
-    });
+    let good = plain(typed, folder)
+        .and_then(|()| project.map_or(Ok(()), |project| holds_templates(typed, folder, project)));
     if let Err(problem) = good {
         checks.add(problem);
     }
@@ -60,43 +52,39 @@ pub(super) fn check(checks: &mut Checks, typed: &Text, project: Option<&Path>) -
 
 /// A path that stays below `cloud-init/`, wherever the project is.
 fn plain(typed: &Spanned<String>, folder: &str) -> Result<(), Problem> {
-    let problem = |message: String| Err(Problem::new(typed.span(), message));
+    let problem = |message: String| Problem::new(typed.span(), message);
     let named = |part: &str| {
         let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         !part.is_empty() && !part.starts_with('.') && part.chars().all(fits)
     };
     if folder.starts_with('/') || folder.split('/').any(|part| part == "..") {
-        return problem(format!("templates: {folder:?} leads out of the project"))
-            .map_err(|problem| problem.hint(format!("name a folder below {ROOT}/")));
+        let what = problem(format!("templates: {folder:?} leads out of the project"));
+        return Err(what.hint(format!("name a folder below {ROOT}/")));
     }
     let below = folder.strip_prefix("cloud-init/").unwrap_or_default();
     if !below.split('/').all(named) {
-        return problem(format!(
+        let what = problem(format!(
             "templates: {folder:?} is not a folder below {ROOT}/"
-        ))
-        .map_err(|problem| {
-            problem.hint("that is where the tasks look, as \"cloud-init/rack2\"; a-z, 0-9, ., _ and - in names")
-        });
-    }
-    if folder == SERVER || folder.starts_with("cloud-init/server/") {
-        return problem(format!(
-            "templates: {SERVER} is the provisioning server's own"
         ));
+        return Err(what.hint(
+            "that is where the tasks look, as \"cloud-init/rack2\"; a-z, 0-9, ., _ and - in names",
+        ));
+    }
+    if Path::new(folder).starts_with(SERVER) {
+        return Err(problem(format!(
+            "templates: {SERVER} is the provisioning server's own"
+        )));
     }
     Ok(())
 }
 
 /// A folder with templates, and nothing that is none.
-fn holds_templates(
-    typed: &Spanned<String>,
-    folder: &str,
-    folders: &[String],
-    project: &Path,
-) -> Result<(), Problem> {
+fn holds_templates(typed: &Spanned<String>, folder: &str, project: &Path) -> Result<(), Problem> {
     let problem = |message: String, hint: String| Problem::new(typed.span(), message).hint(hint);
     let names = files(&project.join(folder)).unwrap_or_default();
     if names.is_empty() {
         let below = folder.strip_prefix("cloud-init/").unwrap_or(folder);
+        let folders = folders(&project.join(ROOT));
         let hint = match closest(below, folders.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{ROOT}/{near}`?"),
             None => {
@@ -124,15 +112,16 @@ fn holds_templates(
 /// scripts that are asked for when it is known who asks.
 fn known(project: &Path) -> Vec<String> {
     let mut known = files(&project.join(DEFAULT)).unwrap_or_default();
-    known.extend(scripts());
+    known.extend(scripts().map(template));
     known
 }
 
-fn scripts() -> impl Iterator<Item = String> {
-    let of_machine = What::OF_MACHINE.into_iter();
-    of_machine
-        .filter(|what| what.is_script())
-        .map(|what| format!("{}.tera", what.name()))
+fn scripts() -> impl Iterator<Item = What> {
+    What::OF_MACHINE.into_iter().filter(|what| what.is_script())
+}
+
+fn template(what: What) -> String {
+    format!("{}.tera", what.name())
 }
 
 /// The folders in `root` that could be meant, by name.

@@ -3,7 +3,7 @@
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
@@ -267,14 +267,31 @@ fn image_info(qemu_img: &Path, image: &Path) -> anyhow::Result<(String, u64)> {
     }
 }
 
+/// Whether the disk's tables fit together. It may still be open somewhere.
+pub(super) fn is_whole(vm: &VmPaths, qemu_img: &Path) -> anyhow::Result<bool> {
+    let mut check = Command::new(qemu_img);
+    check.args(["check", "-q", "-U", "-f", "qcow2"]);
+    // 3: it is whole, but has room that nothing uses
+    Ok(matches!(
+        ended(check.arg(vm.disk()))?.status.code(),
+        Some(0 | 3)
+    ))
+}
+
 fn output(command: &mut Command) -> anyhow::Result<Vec<u8>> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run {program}; `make configure` looks for QEMU anew"))?;
+    let output = ended(command)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("{program} failed: {}", said.trim());
     }
     Ok(output.stdout)
+}
+
+/// Runs it, however it ends.
+fn ended(command: &mut Command) -> anyhow::Result<Output> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command
+        .output()
+        .with_context(|| format!("cannot run {program}; `make configure` looks for QEMU anew"))
 }

@@ -2,9 +2,6 @@
 //! written of it may be there in part (docs/decisions/044).
 
 use std::path::Path;
-use std::process::{Command, Stdio};
-
-use anyhow::Context as _;
 
 use super::record::State;
 use super::{disk, process};
@@ -24,15 +21,7 @@ pub fn discard_torn(vm: &VmPaths, name: &str, host: &Path) -> anyhow::Result<()>
     if record.process.boot_id == process::boot_id() || !vm.disk().exists() {
         return Ok(());
     }
-    // -U: whatever still has it open; 3: it is whole, but has room that nothing uses
-    let status = Command::new(&Host::load(host)?.qemu.img)
-        .args(["check", "-q", "-U", "-f", "qcow2"])
-        .arg(vm.disk())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .context("cannot run qemu-img; `make configure` looks for QEMU anew")?;
-    if !matches!(status.code(), Some(0 | 3)) {
+    if !disk::is_whole(vm, &Host::load(host)?.qemu.img)? {
         eprintln!(
             "{name}: the host went down while it ran, and qemu-img finds its disk damaged: it begins with a new one"
         );

@@ -91,17 +91,10 @@ fn a_target_is_followed_found_ready_and_brought_back_from_its_disk() {
     assert_eq!(stage.body().instance, first.instance, "it was wiped");
 }
 
-#[test]
-fn a_watch_that_was_interrupted_is_taken_up_from_the_begin() {
-    let stage = Play::new();
-    let mut child = stage.up();
-    stage.body();
-    stage.script();
-    child.kill().unwrap();
-    child.wait().unwrap();
+/// `up` tells again what was reached before, and follows the machine until it is ready.
+fn taken_up(stage: &Play) {
     let mut child = stage.up();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    // What was reached before is told again.
     for expected in ["powered on", "boot script served"] {
         assert_eq!(
             lines.next().unwrap().unwrap(),
@@ -111,6 +104,17 @@ fn a_watch_that_was_interrupted_is_taken_up_from_the_begin() {
     stage.install();
     assert_eq!(lines.last().unwrap().unwrap(), "::stage target1: ready");
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_watch_that_was_interrupted_is_taken_up_from_the_begin() {
+    let stage = Play::new();
+    let mut child = stage.up();
+    stage.body();
+    stage.script();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    taken_up(&stage);
 }
 
 #[test]
@@ -230,16 +234,6 @@ fn a_template_that_was_corrected_is_no_failure_any_more() {
     // the machine asks again before anybody looks
     fs_err::write(&template, good).unwrap();
     stage.script();
-    let mut child = stage.up();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    for expected in ["powered on", "boot script served"] {
-        assert_eq!(
-            lines.next().unwrap().unwrap(),
-            format!("::stage target1: {expected}")
-        );
-    }
-    stage.install();
-    assert_eq!(lines.last().unwrap().unwrap(), "::stage target1: ready");
-    assert!(child.wait().unwrap().success());
+    taken_up(&stage);
     assert_eq!(stage.body().process, first.process, "it was restarted");
 }
